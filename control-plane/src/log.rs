@@ -127,7 +127,7 @@ impl DeliveryLog {
     pub(crate) fn over(store: Arc<dyn DeliveryStore>, catalog: catalog::Catalog) -> Self {
         let log = Self::none("");
         *log.0.opened.write() = Ok(Arc::new(RetainedStore::new(store, catalog)));
-        log.progress().begin(0..1, 0);
+        log.progress().begin(0..1, 0, 0);
         log.progress().reached(0, progress::ReachedTo::End);
         log.progress().whole_from(None);
         log
@@ -208,14 +208,18 @@ impl DeliveryLog {
     /// Whether the content of an event was erased that was accepted at this time, Unix ms.
     ///
     /// # Errors
-    /// 503 `log_behind`: the log is being made, and what was said of the event since may not be in it yet.
+    /// 503 `log_behind`: the log is being made, or is late, and what was said of the event since may not be in it yet.
     pub(crate) async fn is_erased(&self, event: Uuid, accepted_ms: i64) -> Result<bool, Problem> {
         let erased = self.store()?.erased(vec![event]).await.map_err(|error| failed(&error))?;
         if !erased.is_empty() {
             return Ok(true);
         }
         let is_being_made = self.progress().whole_from_ms().is_some_and(|from_ms| accepted_ms < from_ms);
-        if is_being_made && let Some(behind) = self.may_lack("event's erasure, if there was one,") {
+        // An event of the newest part is no exception: the record of its erasure is younger than itself.
+        let is_late = self.progress().behind_ms(clock::now_ms()).is_some_and(|ms| ms > LATE_MS);
+        if (is_being_made || is_late)
+            && let Some(behind) = self.may_lack("event's erasure, if there was one,")
+        {
             return Err(behind);
         }
         Ok(false)
@@ -256,6 +260,10 @@ impl DeliveryLog {
         *self.0.filler.write() = filler;
     }
 
+    fn is_filled_by_another(&self) -> bool {
+        self.0.filler.read().is_some()
+    }
+
     /// This one.
     fn replica(&self) -> &str {
         &self.0.replica
@@ -289,9 +297,23 @@ impl DeliveryLog {
         self.progress().has(ends)
     }
 
-    /// Whether older days are still read, or a reader has just begun.
-    pub(crate) fn is_being_made(&self) -> bool {
-        self.progress().whole_from_ms().is_some()
+    /// The edition of the store of which all days are there; `None`: older ones are still read, a reader has just begun, or is to begin
+    /// since days were given up that are kept.
+    ///
+    /// # Errors
+    /// 503: there is no log, or it does not answer.
+    pub(crate) async fn whole_edition(&self) -> Result<Option<i64>, Problem> {
+        let edition = self.edition().await?;
+        let is_whole = self.progress().whole_from_ms().is_none() && self.progress().edition() == edition;
+        Ok(is_whole.then_some(edition))
+    }
+
+    /// The edition that whoever asks now is answered from.
+    ///
+    /// # Errors
+    /// As of [`Self::whole_edition`].
+    pub(crate) async fn edition(&self) -> Result<i64, Problem> {
+        self.store()?.edition().await.map_err(|error| failed(&error))
     }
 
     /// The topic that it is an index of.
@@ -412,9 +434,48 @@ mod tests {
         assert_eq!((problem.status, problem.code), (503, Some(Code::LogUnavailable)));
         assert!(problem.detail.contains("not read yet"), "{}", problem.detail);
         assert!(log.headers(5_000).is_empty());
-        log.progress().begin(0..1, 1_000);
+        log.progress().begin(0..1, 1_000, 0);
         assert!(log.store().is_ok());
         let (behind, from) = (HeaderValue::from(4_000), HeaderValue::from_static("1970-01-01T00:00:01Z"));
         assert_eq!(log.headers(5_000), [(BEHIND, behind), (FROM, from)]);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_given_up_is_whole_no_more_though_nobody_who_fills_it_has_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 1 << 20 };
+        let store = Arc::new(SqliteStore::open(&options).unwrap());
+        let log = DeliveryLog::over(store.clone(), made::catalog());
+        let before = log.whole_edition().await.unwrap();
+        assert!(before.is_some());
+        store.give_up_all().await.unwrap();
+        // What the projection says is of what was there before.
+        assert!(log.has(&BTreeMap::new()) && log.progress().whole_from_ms().is_none());
+        assert_eq!(log.whole_edition().await.unwrap(), None, "what is found now may lack days");
+        assert_ne!(log.edition().await.ok(), before, "and so may what was asked meanwhile");
+        log.progress().begin(0..1, 1_000, log.edition().await.unwrap());
+        assert_eq!(log.whole_edition().await.unwrap(), None);
+        log.progress().whole_from(None);
+        assert_eq!(log.whole_edition().await.ok().flatten(), log.edition().await.ok());
+    }
+
+    #[tokio::test]
+    async fn whether_an_event_was_erased_is_not_known_by_a_log_that_is_late() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 1 << 20 };
+        let store = Arc::new(SqliteStore::open(&options).unwrap());
+        let log = DeliveryLog::over(store.clone(), made::catalog());
+        let (event, now_ms) = (Uuid::from_u128(1), clock::now_ms());
+        assert!(!log.is_erased(event, now_ms).await.unwrap());
+        for whole_from_ms in [None, Some(now_ms - 3_600_000)] {
+            log.filled(whole_from_ms, LATE_MS + 1_000);
+            let late = log.is_erased(event, now_ms).await.unwrap_err();
+            assert_eq!((late.status, late.code), (503, Some(Code::LogBehind)), "{whole_from_ms:?}");
+        }
+        log.filled(Some(now_ms - 3_600_000), 0);
+        assert!(!log.is_erased(event, now_ms).await.unwrap(), "of what is there it is");
+        log.filled(None, LATE_MS + 1_000);
+        store.erase(event).await.unwrap();
+        assert!(log.is_erased(event, now_ms).await.unwrap(), "what is known is said, however late it is");
     }
 }

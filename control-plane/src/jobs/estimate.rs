@@ -447,6 +447,10 @@ mod tests {
             unreachable!("nobody asks")
         }
 
+        fn edition(&self) -> StoreAnswer<'_, i64> {
+            unreachable!("nobody asks")
+        }
+
         fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>> {
             unreachable!("nobody asks")
         }

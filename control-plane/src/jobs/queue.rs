@@ -53,6 +53,8 @@ struct LinedJob {
     part: PartOf,
     /// Its next part does not begin before.
     not_before: Option<Instant>,
+    /// When its rate lets the part begin, or let it.
+    due: Option<Instant>,
 }
 
 /// How many parts may begin.
@@ -115,6 +117,13 @@ pub(super) fn next_parts<'q, K: Copy + Ord + 'q>(
     parts
 }
 
+/// When the part behind one that was made now may begin, where that one takes so much of its rate's time. It is counted from when that
+/// one was due, so that what it took to make parts is not lost to the rate; of what was lost otherwise one part is caught up with.
+fn due_after(due: Option<Instant>, (pause, now): (Duration, Instant)) -> Option<Instant> {
+    let next = due.unwrap_or(now) + pause;
+    Some(now.checked_sub(pause).map_or(next, |earliest| next.max(earliest)))
+}
+
 // === impl PartRoom ===
 
 impl PartRoom {
@@ -132,7 +141,7 @@ impl JobQueue {
         let (line, places) = (BTreeMap::new(), HashMap::new());
         let mut queue = Self { known, known_below, line, places, next_place: 0, stalls: HashMap::new() };
         for job in queue.known.going_on() {
-            queue.line_up(job, None);
+            queue.line_up(job, (None, None));
         }
         queue
     }
@@ -151,7 +160,7 @@ impl JobQueue {
         self.known.take(record)?;
         let job = key.job();
         match (self.known.goes_on(job), self.places.get(&job).copied()) {
-            (true, None) => self.line_up(job, None),
+            (true, None) => self.line_up(job, (None, None)),
             (false, Some(place)) if matches!(self.line.get(&place), Some(LinedJob { part: PartOf::Waits, .. })) => {
                 self.leave(place);
             }
@@ -247,8 +256,9 @@ impl JobQueue {
         Some(progress)
     }
 
-    /// A job's next part was made: whether it is written. Where somebody has stopped the job meanwhile only its end as cancelled is.
-    pub(super) fn made(&mut self, place: u64, progress: &JobProgress, pause_until: Option<Instant>) -> bool {
+    /// A job's next part was made, which takes so much of its rate's time: whether it is written. Where somebody has stopped the job
+    /// meanwhile only its end as cancelled is.
+    pub(super) fn made(&mut self, place: u64, progress: &JobProgress, (pause, now): (Duration, Instant)) -> bool {
         let Some(lined) = self.line.get_mut(&place) else { return false };
         let Some(job) = self.known.job(lined.job) else {
             // It was removed meanwhile.
@@ -261,7 +271,8 @@ impl JobQueue {
             return false;
         }
         lined.part = PartOf::Written(Box::new(progress.clone()));
-        lined.not_before = pause_until;
+        lined.due = due_after(lined.due, (pause, now));
+        lined.not_before = lined.due;
         self.stalls.remove(&lined.job);
         true
     }
@@ -283,12 +294,12 @@ impl JobQueue {
             return;
         }
         self.places.remove(&job);
-        let Some(LinedJob { part: PartOf::Written(progress), not_before, .. }) = self.line.remove(&place) else {
+        let Some(LinedJob { part: PartOf::Written(progress), not_before, due, .. }) = self.line.remove(&place) else {
             return;
         };
         self.known.advance(job, *progress);
         if self.known.goes_on(job) {
-            self.line_up(job, not_before);
+            self.line_up(job, (not_before, due));
         }
     }
 
@@ -315,8 +326,8 @@ impl JobQueue {
         }
     }
 
-    fn line_up(&mut self, job: JobId, not_before: Option<Instant>) {
-        self.line.insert(self.next_place, LinedJob { job, part: PartOf::Waits, not_before });
+    fn line_up(&mut self, job: JobId, (not_before, due): (Option<Instant>, Option<Instant>)) {
+        self.line.insert(self.next_place, LinedJob { job, part: PartOf::Waits, not_before, due });
         self.places.insert(job, self.next_place);
         self.next_place += 1;
     }

@@ -219,19 +219,26 @@ impl Steps {
     }
 
     /// Waits until the log has everything that was written before now: what was decided by another job is known then. Not while the
-    /// log is made: that may take hours, in which the part would hold a place for nothing.
-    async fn log_is_current(&self) -> Result<(), NotNow> {
-        if self.log.is_being_made() {
+    /// log is made: that may take hours, in which the part would hold a place for nothing. Returns the edition of it that is current.
+    async fn log_is_current(&self) -> Result<i64, NotNow> {
+        let Some(edition) = self.log.whole_edition().await.map_err(Problem::into_detail)? else {
             return Err("the delivery log is being made".to_owned());
-        }
+        };
         let ends = self.offsets.ends(&self.topics.attempts).await.map_err(|error| error.to_string())?;
         for _ in 0..LOOKS {
+            self.log.hear().await;
             if self.log.has(&ends) {
-                return Ok(());
+                return Ok(edition);
             }
             tokio::time::sleep(LOOK).await;
         }
         Err("the delivery log is behind".to_owned())
+    }
+
+    /// Whether all that was found since is of the edition that was current: else days were missing in it, perhaps, and it is no part.
+    async fn log_is_still(&self, edition: i64) -> Result<(), NotNow> {
+        let now = self.log.edition().await.map_err(Problem::into_detail)?;
+        if now == edition { Ok(()) } else { Err("the delivery log is being made".to_owned()) }
     }
 
     /// A delivery that is made once more; `None`: it does not fit the topic.

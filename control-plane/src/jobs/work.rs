@@ -126,8 +126,7 @@ impl ResendsWork {
                     }
                 }
                 StepOutcome::Made { mut outputs, progress, pause } => {
-                    let pause_until = (!pause.is_zero()).then(|| now.instant + pause);
-                    if !owned.queue.made(place, &progress, pause_until) {
+                    if !owned.queue.made(place, &progress, (pause, now.instant)) {
                         continue;
                     }
                     self.steps.count(&job, &progress);

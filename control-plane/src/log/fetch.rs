@@ -2,22 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chassis::clock;
 use chassis::tasks::Tasks;
-use kafka::{Answers, Connection, Epoch, FetchOutcome, Fetcher, FetcherOptions, KafkaError, Lease, Urgency};
+use kafka::{Answers, Connection, Epoch, FetchOutcome, Fetched, Fetcher, FetcherOptions, KafkaError, Urgency};
 use parking_lot::Mutex;
 use schemas::delivery::Origin;
 use schemas::record::{Record, TopicPartition};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::gates::ReadGates;
+use super::gates::{GatePass, ReadGates};
 use crate::problem::{Problem, unavailable};
 
 /// Records read back at once; others wait.
-const AT_ONCE: usize = 32;
+pub(super) const AT_ONCE: usize = 32;
 /// How long one may take, waiting included.
 const WITHIN: Duration = Duration::from_secs(5);
 /// How long a partition may say nothing, half of what a question waits: there are two threads, and a partition without a leader
@@ -33,11 +32,13 @@ pub(crate) struct RecordFetch(Arc<ReadBackInner>);
 #[derive(Debug)]
 struct ReadBackInner {
     fetcher: Fetcher,
-    waiting: Mutex<HashMap<Epoch, oneshot::Sender<FetchOutcome>>>,
-    next: AtomicU64,
+    waiting: Mutex<HashMap<Epoch, WaitingOffsets>>,
     permits: Semaphore,
     gates: ReadGates,
 }
+
+/// Who waits for the answers of a lease, by offset.
+type WaitingOffsets = HashMap<i64, Vec<oneshot::Sender<FetchOutcome>>>;
 
 /// Why a record was not read back.
 #[derive(Debug)]
@@ -50,7 +51,8 @@ pub(crate) struct NotReadBack {
 /// Forgets a question whose asker is gone.
 struct AskedRecord<'a> {
     inner: &'a ReadBackInner,
-    lease: Lease,
+    pass: GatePass<'a>,
+    offset: i64,
 }
 
 // === impl RecordFetch ===
@@ -66,7 +68,6 @@ impl RecordFetch {
         let inner = ReadBackInner {
             fetcher,
             waiting: Mutex::default(),
-            next: AtomicU64::new(0),
             permits: Semaphore::new(AT_ONCE),
             gates: ReadGates::default(),
         };
@@ -105,26 +106,31 @@ impl RecordFetch {
         let silent =
             || unavailable(format!("a record could not be read back: {partition} did not answer a moment ago"));
         let pass = self.0.gates.enter(partition.clone(), clock::instant()).ok_or_else(silent)?;
+        let asked = AskedRecord { inner: &self.0, pass, offset: at.offset };
+        let pass = &asked.pass;
         let _turn = pass.turn.acquire().await.map_err(|_closed| closed())?;
+        let _permit = self.0.permits.acquire().await.map_err(|_closed| closed())?;
         if pass.is_silent(clock::instant()) {
             return Err(silent().into());
         }
-        let _permit = self.0.permits.acquire().await.map_err(|_closed| closed())?;
-        let epoch = Epoch(self.0.next.fetch_add(1, Ordering::Relaxed));
-        let lease = Lease { partition: partition.clone(), epoch };
         let (reply, answer) = oneshot::channel();
-        self.0.waiting.lock().insert(epoch, reply);
-        let asked = AskedRecord { inner: &self.0, lease };
-        if self.0.fetcher.demand(&asked.lease, &[at.offset], Urgency::Urgent) == 0 {
+        self.0.waiting.lock().entry(pass.lease.epoch).or_default().entry(at.offset).or_default().push(reply);
+        if self.0.fetcher.demand(&pass.lease, &[at.offset], Urgency::Urgent) == 0 {
             return Err(unavailable("too many records are being read back").into());
         }
-        match answer.await.map_err(|_closed| closed())? {
+        let Ok(outcome) = answer.await else {
+            // Somebody who asked the partition, too, has found that it says nothing.
+            return Err(if pass.is_silent(clock::instant()) { silent() } else { closed() }.into());
+        };
+        match outcome {
             FetchOutcome::Found(record) => Ok(Some(record)),
             FetchOutcome::Gone => Ok(None),
             // The log ends below it: the topic was created anew.
             FetchOutcome::Failed(KafkaError::OffsetOutOfRange { .. }) => Ok(None),
             FetchOutcome::Failed(error) => {
                 pass.failed(clock::instant());
+                self.0.waiting.lock().remove(&pass.lease.epoch);
+                self.0.fetcher.cancel(&pass.lease);
                 let is_final = error.is_denied();
                 Err(NotReadBack { problem: unavailable(format!("a record could not be read back: {error}")), is_final })
             }
@@ -133,10 +139,11 @@ impl RecordFetch {
 
     async fn answer(self, mut answers: Answers) {
         while let Some(fetched) = answers.next().await {
-            let waiting = self.0.waiting.lock().remove(&fetched.lease.epoch);
-            if let Some(waiting) = waiting {
+            let Fetched { lease, offset, outcome } = fetched;
+            let waiting = self.0.waiting.lock().get_mut(&lease.epoch).and_then(|of| of.remove(&offset));
+            for reply in waiting.into_iter().flatten() {
                 // Whoever does not wait any more does not want it.
-                drop(waiting.send(fetched.outcome));
+                drop(reply.send(outcome.clone()));
             }
         }
     }
@@ -150,8 +157,19 @@ impl From<Problem> for NotReadBack {
 
 impl Drop for AskedRecord<'_> {
     fn drop(&mut self) {
-        self.inner.waiting.lock().remove(&self.lease.epoch);
-        // Also where it was answered: of one that could not be read the fetcher remembers that, and nobody asks under its number again.
-        self.inner.fetcher.cancel(&self.lease);
+        let is_last = self.pass.leave();
+        let lease = &self.pass.lease;
+        if is_last {
+            self.inner.waiting.lock().remove(&lease.epoch);
+            // Also where all was answered: of what could not be read the fetcher remembers that, and nobody asks under its number again.
+            self.inner.fetcher.cancel(lease);
+        } else if let Some(of) = self.inner.waiting.lock().get_mut(&lease.epoch)
+            && let Some(waiting) = of.get_mut(&self.offset)
+        {
+            waiting.retain(|reply| !reply.is_closed());
+            if waiting.is_empty() {
+                of.remove(&self.offset);
+            }
+        }
     }
 }

@@ -44,9 +44,10 @@ pub(super) async fn run(store: Arc<dyn DeliveryStore>, catalog: Catalog) {
 
 /// Removes all of it, bit by bit: between two bits other things are written. Returns how many rows there were.
 async fn forget(store: &dyn DeliveryStore, catalog: &Catalog) -> Result<u64, StoreError> {
-    let mut rows = 0;
+    // One time for all bits: what was found to be gone before it is not looked for again.
+    let (mut rows, now_ms) = (0, clock::now_ms());
     loop {
-        let before = all_kept_from(catalog, clock::now_ms());
+        let before = all_kept_from(catalog, now_ms);
         if before.is_empty() {
             return Ok(rows);
         }

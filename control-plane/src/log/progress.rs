@@ -21,6 +21,8 @@ struct KnownProgress {
     /// None before the first reader has begun: then nothing is known.
     partitions: BTreeMap<i32, ReachedTo>,
     whole_from_ms: Option<i64>,
+    /// The edition of the store that this is said of.
+    edition: i64,
     /// Days that are read or looked through before all are there.
     days_left: usize,
     /// Partitions of which Kafka says nothing, and when it said something last, Unix ms.
@@ -58,6 +60,8 @@ pub(super) struct ToldProgress {
     /// The Kafka timestamp of what was taken last; null: everything that was written is there.
     partitions: BTreeMap<i32, Option<i64>>,
     whole_from_ms: Option<i64>,
+    /// Of which edition of the store it is so far.
+    edition: i64,
     days_left: usize,
     lost: u64,
     stored: BTreeMap<i32, i64>,
@@ -66,8 +70,9 @@ pub(super) struct ToldProgress {
 // === impl LogProgress ===
 
 impl LogProgress {
-    /// A reader begins: nothing is reached since this time, Unix ms, and days before it have yet to be looked at.
-    pub(super) fn begin(&self, partitions: impl Iterator<Item = i32>, since_ms: i64) {
+    /// A reader of an edition of the store begins: nothing is reached since this time, Unix ms, and days before it have yet to be
+    /// looked at.
+    pub(super) fn begin(&self, partitions: impl Iterator<Item = i32>, since_ms: i64, edition: i64) {
         let mut known = self.0.lock();
         let before = known.reached();
         // A reader that begins anew is where the one before it was.
@@ -81,6 +86,7 @@ impl LogProgress {
             })
             .collect();
         known.whole_from_ms = Some(since_ms);
+        known.edition = edition;
         known.stored.clear();
         // Whoever begins has asked for all of them.
         known.silent.clear();
@@ -130,6 +136,11 @@ impl LogProgress {
     /// Everything below this offset is in the log, of the days that are read last apart.
     pub(super) fn stored(&self, partition: i32, below: i64) {
         self.0.lock().stored.insert(partition, below);
+    }
+
+    /// The edition of the store that all of this is said of.
+    pub(super) fn edition(&self) -> i64 {
+        self.0.lock().edition
     }
 
     /// Whether everything below these offsets is in the log, of all days. Of a partition that ends at 0 there is nothing to read.
@@ -216,6 +227,7 @@ impl LogProgress {
             told_ms: now_ms,
             partitions,
             whole_from_ms: known.whole_from_ms,
+            edition: known.edition,
             days_left: known.days_left,
             lost: known.lost,
             stored: known.stored.clone(),
@@ -235,6 +247,7 @@ impl LogProgress {
         *known = KnownProgress {
             partitions: reached.collect(),
             whole_from_ms: told.whole_from_ms,
+            edition: told.edition,
             days_left: told.days_left,
             lost: told.lost,
             stored: told.stored.clone(),
@@ -282,7 +295,7 @@ mod tests {
     #[test]
     fn of_what_kafka_says_nothing_a_log_is_as_far_behind_as_it_last_did() {
         let progress = LogProgress::default();
-        progress.begin(0..2, 1_000);
+        progress.begin(0..2, 1_000, 0);
         progress.reached(0, ReachedTo::End);
         progress.reached(1, ReachedTo::End);
         progress.heard(0, (9, 9), 2_000);
@@ -303,7 +316,7 @@ mod tests {
             "nothing was written meanwhile"
         );
         progress.silent(1, 9_700);
-        progress.begin(0..2, 1_000);
+        progress.begin(0..2, 1_000, 0);
         assert_eq!(progress.behind_ms(9_800), Some(8_800), "a reader that begins anew has yet to get there");
         progress.reached(0, ReachedTo::End);
         assert_eq!(progress.behind_ms(9_800), Some(200), "and begins where the one before it was believed to be");
@@ -312,7 +325,7 @@ mod tests {
     #[test]
     fn a_partition_behind_an_open_transaction_is_not_at_its_end() {
         let progress = LogProgress::default();
-        progress.begin(0..2, 1);
+        progress.begin(0..2, 1, 0);
         progress.reached(0, ReachedTo::End);
         progress.reached(1, ReachedTo::End);
         progress.heard(0, (9, 5), 1_000);
@@ -345,7 +358,7 @@ mod tests {
     fn whoever_stands_by_is_as_far_as_the_one_who_fills_the_store_last_told() {
         let (filler, other) = (LogProgress::default(), LogProgress::default());
         assert!(filler.tell("one", 1_000).is_none(), "nothing is known yet");
-        filler.begin(0..2, 1_000);
+        filler.begin(0..2, 1_000, 7);
         filler.reached(0, ReachedTo::End);
         filler.reached(1, ReachedTo::Time(4_000));
         filler.stored(0, 7);
@@ -356,6 +369,7 @@ mod tests {
             (told.replica.as_str(), other.behind_ms(6_000), other.whole_from_ms()),
             ("one", Some(2_000), Some(1_000))
         );
+        assert_eq!(other.edition(), 7, "of the same edition, and of no other");
         filler.reached(1, ReachedTo::End);
         filler.stored(1, 3);
         filler.whole_from(None);
@@ -370,7 +384,7 @@ mod tests {
     fn a_log_is_as_far_behind_as_its_slowest_partition() {
         let progress = LogProgress::default();
         assert_eq!(progress.behind_ms(5_000), None, "nothing is known yet");
-        progress.begin(0..2, 1_000);
+        progress.begin(0..2, 1_000, 0);
         assert_eq!(progress.behind_ms(5_000), Some(4_000));
         progress.reached(0, ReachedTo::End);
         progress.reached(1, ReachedTo::Time(4_500));
@@ -382,10 +396,10 @@ mod tests {
     #[test]
     fn a_reader_that_begins_anew_is_where_it_was() {
         let progress = LogProgress::default();
-        progress.begin(0..2, 1_000);
+        progress.begin(0..2, 1_000, 0);
         progress.reached(0, ReachedTo::End);
         progress.reached(1, ReachedTo::Time(3_000));
-        progress.begin(0..3, 4_000);
+        progress.begin(0..3, 4_000, 0);
         assert_eq!(progress.behind_ms(5_000), Some(2_000));
     }
 
@@ -394,13 +408,13 @@ mod tests {
         let progress = LogProgress::default();
         progress.failed(1_000);
         assert_eq!(progress.behind_ms(5_000), None, "a reader that never began");
-        progress.begin(0..2, 1_000);
+        progress.begin(0..2, 1_000, 0);
         progress.reached(0, ReachedTo::End);
         progress.reached(1, ReachedTo::End);
         progress.failed(6_000);
         progress.failed(7_000);
         assert_eq!(progress.behind_ms(9_000), Some(3_000), "the second failure is of the same age");
-        progress.begin(0..2, 1_000);
+        progress.begin(0..2, 1_000, 0);
         assert_eq!(progress.behind_ms(9_000), Some(3_000), "and the next reader goes on there");
     }
 
@@ -408,24 +422,24 @@ mod tests {
     fn everything_is_there_once_all_of_the_newest_part_and_all_days_are() {
         // Nothing was ever written to the second, and nobody has said where its reader is.
         let (progress, ends) = (LogProgress::default(), BTreeMap::from([(0, 7), (1, 0)]));
-        progress.begin(0..2, 1_000);
+        progress.begin(0..2, 1_000, 0);
         progress.stored(0, 6);
         progress.whole_from(None);
         assert!(!progress.has(&ends));
         progress.stored(0, 7);
         assert!(progress.has(&ends));
-        progress.begin(0..2, 1_000);
+        progress.begin(0..2, 1_000, 0);
         assert!(!progress.has(&ends), "a reader that begins anew knows nothing");
     }
 
     #[test]
     fn older_days_are_not_whole_before_they_were_looked_at() {
         let progress = LogProgress::default();
-        progress.begin(0..2, 1_000);
+        progress.begin(0..2, 1_000, 0);
         assert_eq!(progress.whole_from_ms(), Some(1_000));
         progress.whole_from(None);
         assert_eq!(progress.whole_from_ms(), None);
-        progress.begin(0..2, 4_000);
+        progress.begin(0..2, 4_000, 0);
         assert_eq!(progress.whole_from_ms(), Some(4_000), "the next reader has to look again");
     }
 }

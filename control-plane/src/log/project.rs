@@ -119,8 +119,11 @@ impl Projection {
             };
             let now_ms = clock::now_ms();
             self.log.progress().failed(now_ms);
-            if matches!(ended, Err(ProjectError::GivenUp)) {
-                // Which of the days is not whole, the next reader finds out.
+            let is_given_up =
+                matches!(ended, Err(ProjectError::GivenUp | ProjectError::DeliveryStore(StoreError::FilledByAnother)));
+            if is_given_up {
+                // Which of the days is not whole, the next reader finds out. Another process that has moved the store on may have given
+                // up days of it.
                 self.log.progress().whole_from(Some(now_ms));
             }
             // Where no reader has begun yet, what was written since this one tried is missing, at the least.

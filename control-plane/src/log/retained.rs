@@ -99,6 +99,10 @@ impl DeliveryStore for RetainedStore {
         self.store.given_up()
     }
 
+    fn edition(&self) -> StoreAnswer<'_, i64> {
+        self.store.edition()
+    }
+
     fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>> {
         self.store.give_up_all()
     }

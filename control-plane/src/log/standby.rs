@@ -5,17 +5,20 @@
 use std::time::Duration;
 
 use chassis::clock;
-use delivery_log::StoreError;
+use delivery_log::{DeliveryStore, StoreError};
 use kafka::Offsets;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::DeliveryLog;
 use super::progress::ToldProgress;
 use super::project::{ProjectError, Projection};
 use super::upkeep;
 
-/// Between two times that it is told, and asked.
+/// Between two times that it is asked.
 const EVERY: Duration = Duration::from_secs(1);
+/// Between two times that it is told: a part of a job waits for it at a replica that stands by.
+const TOLD: Duration = Duration::from_millis(250);
 
 // === impl Projection ===
 
@@ -50,18 +53,9 @@ impl Projection {
 
     /// Is as far as the replica that fills the store has told. What cannot be asked is as old as it was told last.
     async fn follow_told(&self) {
-        let told = match self.store.told().await {
-            Ok(told) => told.and_then(|told| serde_json::from_str::<ToldProgress>(&told).ok()),
-            Err(error) => {
-                debug!(%error, "how far the delivery log is cannot be asked");
-                return;
-            }
-        };
-        let Some(told) = told else { return };
-        let now_ms = clock::now_ms();
-        self.log.progress().follow(&told, now_ms);
-        self.log.filled_by(Some(told.replica));
-        if let Some(ms) = self.log.progress().behind_ms(now_ms) {
+        let Ok(told) = told(self.store.as_ref()).await else { return };
+        self.log.follow(told);
+        if let Some(ms) = self.log.progress().behind_ms(clock::now_ms()) {
             self.tell_age(ms);
         }
     }
@@ -69,7 +63,7 @@ impl Projection {
     /// Tells the others again and again, until that fails: then it is not known who fills the store.
     pub(super) async fn tell_others(&self) -> StoreError {
         loop {
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(TOLD).await;
             let told = self.log.progress().tell(self.log.replica(), clock::now_ms());
             let Some(told) = told.and_then(|told| serde_json::to_string(&told).ok()) else { continue };
             if let Err(error) = self.store.tell(told).await {
@@ -77,4 +71,36 @@ impl Projection {
             }
         }
     }
+}
+
+// === impl DeliveryLog ===
+
+impl DeliveryLog {
+    /// Where another replica fills the store, is as far as that one has told just now.
+    pub(crate) async fn hear(&self) {
+        let Ok(store) = self.store() else { return };
+        if self.is_filled_by_another()
+            && let Ok(told) = told(store.as_ref()).await
+            && self.is_filled_by_another()
+        {
+            self.follow(told);
+        }
+    }
+
+    /// Is as far as was told; `None`: nobody has told since days were given up that are kept.
+    fn follow(&self, told: Option<ToldProgress>) {
+        let now_ms = clock::now_ms();
+        let Some(told) = told else {
+            self.progress().whole_from(Some(now_ms));
+            return;
+        };
+        self.progress().follow(&told, now_ms);
+        self.filled_by(Some(told.replica));
+    }
+}
+
+/// What was told last.
+async fn told(store: &dyn DeliveryStore) -> Result<Option<ToldProgress>, StoreError> {
+    let told = store.told().await.inspect_err(|error| debug!(%error, "how far the delivery log is cannot be asked"))?;
+    Ok(told.and_then(|told| serde_json::from_str(&told).ok()))
 }

@@ -51,6 +51,7 @@ macro_rules! suite {
             what_a_topic_lost_is_given_up_with_its_day_and_other_records_take_the_offsets in edges,
             a_dead_letter_is_open_until_it_is_settled_or_its_day_is_gone in edges,
             what_is_erased_is_without_content_whatever_comes_first in removals,
+            what_was_erased_does_not_come_back_while_the_log_is_made_again in removals,
             an_erasure_outlives_the_day_of_its_record in removals,
             what_an_application_does_not_keep_is_removed_and_nothing_else in removals,
             a_page_that_looked_at_too_much_ends_and_goes_on in paging,

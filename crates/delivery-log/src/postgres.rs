@@ -42,7 +42,7 @@ use uuid::Uuid;
 
 pub use self::beside::PostgresCopy;
 use self::connect::PgConnector;
-use self::failure::PgResult;
+use self::failure::{PgResult, within};
 use self::reader::PgReaders;
 use self::session::{LOOK, PgSession};
 use crate::coverage::Coverage;
@@ -55,8 +55,14 @@ use crate::store::{AcceptedCounts, DeliveryStore, Forgotten, Projected, StoreAns
 
 /// How long a write waits for the lock: whoever has just lost it may not have been noticed by the server.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long a write may take, seconds, as its connection is set.
+/// How long a statement of a write may take, seconds, as its connection is set.
 const WRITE_SECONDS: u64 = 120;
+/// How long a write may take with all of its statements, seconds, where the server says nothing.
+const SILENT_SECONDS: u64 = 300;
+/// The same where all that is open is asked of all days again.
+const CUT_SECONDS: u64 = 3_600;
+/// The same of what is little.
+const LITTLE_SECONDS: u64 = 60;
 /// Deliveries of one question about their histories.
 const AT_ONCE: usize = 100;
 
@@ -150,7 +156,7 @@ impl PostgresStore {
             filler.had_session = true;
             return Ok(Some(session));
         }
-        let taken = PgSession::take(&self.connector, &self.kept).await;
+        let taken = within(LITTLE_SECONDS, PgSession::take(&self.connector, &self.kept)).await;
         let session = taken.map_err(|error| error.told(WRITE_SECONDS))?;
         if session.is_some() && std::mem::replace(&mut filler.had_session, true) {
             // Somebody else may have filled it meanwhile, and made it again.
@@ -164,30 +170,22 @@ impl PostgresStore {
     }
 
     /// Puts a session back that has done its work; one that has not is not put back.
-    async fn done<T>(
-        &self,
-        mut filler: MutexGuard<'_, PgFiller>,
-        mut session: PgSession,
-        answer: PgResult<T>,
-    ) -> Result<T, StoreError> {
+    fn done<T>(mut filler: MutexGuard<'_, PgFiller>, session: PgSession, answer: PgResult<T>) -> Result<T, StoreError> {
         let answer = answer.map_err(|error| error.told(WRITE_SECONDS))?;
-        // What fails here is done again with what comes next.
-        if session.tidy().await.is_ok() {
-            filler.session = Some(session);
-        }
+        filler.session = Some(session);
         Ok(answer)
     }
 
     async fn bind_to(&self, topic: String) -> Result<bool, StoreError> {
         let (filler, mut session) = self.session().await?;
-        let answer = session.bind(&topic).await;
-        self.done(filler, session, answer).await
+        let answer = within(SILENT_SECONDS, session.bind(&topic)).await;
+        Self::done(filler, session, answer)
     }
 
     async fn fill(&self, chunks: Vec<LogChunk>) -> Result<Projected, StoreError> {
         let (filler, mut session) = self.session().await?;
-        let answer = session.project(chunks, filler.oldest, &self.kept).await;
-        self.done(filler, session, answer).await
+        let answer = within(SILENT_SECONDS, session.project(chunks, filler.oldest, &self.kept)).await;
+        Self::done(filler, session, answer)
     }
 
     async fn keep_from(&self, oldest: Day) -> Result<Vec<Day>, StoreError> {
@@ -199,20 +197,26 @@ impl PostgresStore {
             self.look_again();
         }
         filler.oldest = filler.oldest.max(oldest);
-        let answer = session.retain(filler.oldest).await;
-        self.done(filler, session, answer).await
+        let gone = within(SILENT_SECONDS, session.retain(filler.oldest)).await;
+        let gone = gone.map_err(|error| error.told(WRITE_SECONDS))?;
+        // Not after every write: whoever reads the views for long would be waited for each time, while nothing is filled in. What
+        // fails here is done again with the next look; its session is not put back.
+        if within(SILENT_SECONDS, session.tidy()).await.is_ok() {
+            filler.session = Some(session);
+        }
+        Ok(gone)
     }
 
     async fn cut_to(&self, ends: BTreeMap<i32, i64>) -> Result<Vec<Day>, StoreError> {
         let (filler, mut session) = self.session().await?;
-        let answer = session.cut(&ends).await;
-        self.done(filler, session, answer).await
+        let answer = within(CUT_SECONDS, session.cut(&ends)).await;
+        Self::done(filler, session, answer)
     }
 
     async fn forget_some(&self, before: Vec<(ApplicationId, i64)>) -> Result<Forgotten, StoreError> {
         let (filler, mut session) = self.session().await?;
-        let answer = session.forget(&before).await;
-        self.done(filler, session, answer).await
+        let answer = within(SILENT_SECONDS, session.forget(&before)).await;
+        Self::done(filler, session, answer)
     }
 
     /// Where this process fills the store, as whoever fills it; else beside the one who does, who finds out with what it does next.
@@ -220,8 +224,8 @@ impl PostgresStore {
         let mut filler = self.filler.lock().await;
         let all = match filler.session.take().filter(|it| !it.client.is_closed()) {
             Some(mut session) => {
-                let answer = session.give_up_all().await;
-                self.done(filler, session, answer).await?
+                let answer = within(SILENT_SECONDS, session.give_up_all()).await;
+                Self::done(filler, session, answer)?
             }
             None => self.readers.give_up_all().await?,
         };
@@ -245,7 +249,7 @@ impl PostgresStore {
     async fn tell_others(&self, progress: String) -> Result<(), StoreError> {
         let mut filler = self.filler.lock().await;
         let Some(mut session) = filler.session.take() else { return Err(StoreError::FilledByAnother) };
-        let is_ours = session.tell(&progress).await.map_err(|error| error.told(WRITE_SECONDS));
+        let is_ours = within(LITTLE_SECONDS, session.tell(&progress)).await.map_err(|error| error.told(WRITE_SECONDS));
         match is_ours {
             Ok(true) => {
                 filler.session = Some(session);
@@ -301,6 +305,10 @@ impl DeliveryStore for PostgresStore {
 
     fn given_up(&self) -> watch::Receiver<u64> {
         self.given_up.subscribe()
+    }
+
+    fn edition(&self) -> StoreAnswer<'_, i64> {
+        Box::pin(self.readers.edition())
     }
 
     fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>> {

@@ -24,13 +24,14 @@ mod tally;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod writer;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use rusqlite::ErrorCode;
@@ -83,6 +84,7 @@ pub struct SqliteStore {
     readers: ReaderPool,
     /// The threads' own: the folder is free when they have ended.
     given_up: watch::Receiver<u64>,
+    edition: Arc<AtomicI64>,
     rows: DayRows,
     erased: ErasedEvents,
     folder: PathBuf,
@@ -99,6 +101,8 @@ struct SharedFiles {
     open_id: AtomicU64,
     /// How often days were given up that may be read again.
     given_up: watch::Sender<u64>,
+    /// Another one from before the first day goes that is given up though it is kept.
+    edition: Arc<AtomicI64>,
     erased: ErasedEvents,
     /// Locked while the process has the folder.
     _lock: File,
@@ -125,11 +129,13 @@ impl SqliteStore {
             next_id: AtomicU64::new(1),
             open_id: AtomicU64::new(0),
             given_up: watch::Sender::new(0),
+            edition: Arc::default(),
             erased: ErasedEvents::default(),
             _lock: lock,
         });
         let (half, given_up) = (options.memory_bytes / 2, shared.given_up.subscribe());
         let (rows, erased) = (Arc::clone(&shared.rows), Arc::clone(&shared.erased));
+        let edition = Arc::clone(&shared.edition);
         let readers = options.readers.max(1);
         let writer = StoreWriter::open(Arc::clone(&shared), half, Arc::from(kept))?;
         let (commands, queue) = mpsc::channel(QUEUE);
@@ -137,7 +143,7 @@ impl SqliteStore {
         spawned.map_err(|error| StoreError::Failed { reason: error.to_string() })?;
         let of_each = half / (u64::try_from(readers).unwrap_or(u64::MAX).saturating_mul(DAYS));
         let readers = ReaderPool::start(&shared, &commands, (readers, of_each))?;
-        Ok(Self { commands, readers, given_up, rows, erased, folder: options.folder.clone() })
+        Ok(Self { commands, readers, given_up, edition, rows, erased, folder: options.folder.clone() })
     }
 
     fn command<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> WriterCommand) -> StoreAnswer<'_, T> {
@@ -192,6 +198,10 @@ impl DeliveryStore for SqliteStore {
 
     fn given_up(&self) -> watch::Receiver<u64> {
         self.given_up.clone()
+    }
+
+    fn edition(&self) -> StoreAnswer<'_, i64> {
+        Box::pin(std::future::ready(Ok(self.edition.load(Ordering::SeqCst))))
     }
 
     fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>> {
@@ -299,6 +309,11 @@ impl SharedFiles {
     fn vanished(&self, day: Day) {
         self.rows.write().remove(&day);
         self.days.write().remove(&day);
+    }
+
+    /// Days go that are kept: what is asked from here on may be answered without them.
+    fn begin_edition(&self) {
+        self.edition.fetch_add(1, Ordering::SeqCst);
     }
 
     fn open_id(&self) -> u64 {

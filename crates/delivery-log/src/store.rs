@@ -53,6 +53,10 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// whoever fills the store looks again at what is covered when it changes.
     fn given_up(&self) -> watch::Receiver<u64>;
 
+    /// Which edition of the rows it has: another one from before the first day goes that is given up though it is kept. Whoever finds the
+    /// same before and behind what they ask was answered from the days that were there. Never refused for the questions that wait.
+    fn edition(&self) -> StoreAnswer<'_, i64>;
+
     /// Gives up all days: they are read again. Returns those that were there.
     fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>>;
 

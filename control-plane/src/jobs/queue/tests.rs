@@ -41,7 +41,7 @@ fn write(queue: &mut JobQueue, now: Instant, progress: &JobProgress) {
     let ready = queue.ready(now, ROOM, is_bulk);
     let (place, _) = ready.iter().find(|(_, job)| job.definition.job_id == progress.job_id).unwrap();
     queue.begin(*place);
-    assert!(queue.made(*place, progress, None));
+    assert!(queue.made(*place, progress, (Duration::ZERO, now)));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn long_jobs_of_an_application_take_turns_and_short_ones_go_between() {
     assert_eq!(ready(&queue, now), [3, 4]);
     let progress = JobProgress::begun(job.definition.job_id, 5);
     let later = now + Duration::from_secs(1);
-    assert!(queue.made(place, &progress, Some(later)));
+    assert!(queue.made(place, &progress, (later - now, now)));
     assert_eq!(ready(&queue, now), [3, 4], "it is yet to be committed");
     queue.committed(job.definition.job_id);
     assert_eq!(ready(&queue, now), [3, 4], "it waits for its rate, and keeps its turn");
@@ -147,7 +147,10 @@ fn what_is_removed_while_its_part_is_made_leaves_the_line_with_it() {
     queue.begin(place);
     queue.take(&record(1, JobKey::Definition(asked.job_id), None)).unwrap();
     assert_eq!(queue.len(), 1, "its part is under way");
-    assert!(!queue.made(place, &JobProgress::begun(asked.job_id, 1), None), "nothing is written of it");
+    assert!(
+        !queue.made(place, &JobProgress::begun(asked.job_id, 1), (Duration::ZERO, now)),
+        "nothing is written of it"
+    );
     assert_eq!(queue.len(), 0);
 }
 
@@ -202,11 +205,11 @@ fn nothing_more_is_written_of_what_is_stopped_while_its_part_is_made() {
         for made in [begun.clone(), begun.clone().ended(JobState::Done, 2)] {
             queue.begin(0);
             queue.take(&defined(1, &stopped)).unwrap();
-            assert!(!queue.made(0, &made, None));
+            assert!(!queue.made(0, &made, (Duration::ZERO, now)));
             assert_eq!(ready(&queue, now).len(), usize::from(stopped.cancelled_ms.is_some()));
         }
         queue.begin(0);
-        assert!(queue.made(0, &begun.ended(JobState::Cancelled, 2), None), "its end is written");
+        assert!(queue.made(0, &begun.ended(JobState::Cancelled, 2), (Duration::ZERO, now)), "its end is written");
     }
 }
 
@@ -278,4 +281,43 @@ fn what_may_take_long_leaves_places_to_what_does_not_in_every_partition() {
     let long = begun.iter().filter(|(_, job)| *job != 20).count();
     assert!(begun.contains(&(0, 20)) && long == 4, "{begun:?}");
     assert_eq!(parts(&queues, &BTreeMap::from([(0, (4, 4))]), 0), [(0, 20), (1, 31)], "one of the other's own");
+}
+
+/// What is written of a job in a minute of one clock, as its parts of a hundred at a hundred a second are each made in so long.
+fn written_in_a_minute(making: impl Fn(u64) -> Duration) -> u64 {
+    let (began, each) = (clock::instant(), 100);
+    let mut queue = JobQueue::new(known(&[defined(0, &definition(1, 1))]), 1);
+    let (mut now, mut part, mut written) = (began, 0, 0);
+    while now < began + Duration::from_secs(60) {
+        if ready(&queue, now).is_empty() {
+            now += queue.next_in(now).unwrap();
+            continue;
+        }
+        let (place, job) = queue.ready(now, ROOM, is_bulk).remove(0);
+        queue.begin(place);
+        now += making(part);
+        let progress = JobProgress { cursor: Some(part.to_string()), ..JobProgress::begun(job.definition.job_id, 1) };
+        assert!(queue.made(place, &progress, (Duration::from_secs(1), now)));
+        now += Duration::from_millis(20);
+        queue.committed(job.definition.job_id);
+        (part, written) = (part + 1, written + each);
+    }
+    written
+}
+
+#[test]
+fn a_job_goes_at_its_rate_whatever_it_takes_to_make_its_parts() {
+    for making in [0, 10, 300, 900].map(Duration::from_millis) {
+        let written = written_in_a_minute(|_| making);
+        // The first part is written at once, and the last may just not be.
+        assert!((5_900..=6_200).contains(&written), "{making:?}: {written}");
+    }
+    let uneven = written_in_a_minute(|part| Duration::from_millis(if part % 10 == 3 { 1_500 } else { 100 }));
+    assert!((5_900..=6_200).contains(&uneven), "one that took longer is caught up with: {uneven}");
+}
+
+#[test]
+fn what_a_job_lost_to_its_rate_is_caught_up_with_by_one_part_and_no_more() {
+    let stood_still = written_in_a_minute(|part| Duration::from_secs(if part == 3 { 30 } else { 0 }));
+    assert!((3_000..=3_400).contains(&stood_still), "{stood_still}");
 }

@@ -56,7 +56,7 @@ impl Steps {
     pub(super) async fn letters(&self, job: &KnownJob, of: &JobDeadLetters) -> Result<StepOutcome, NotNow> {
         self.current().await?;
         // Also in the middle of a job: this replica's log may be younger than the job, and a page of a log that is not whole ends early.
-        self.log_is_current().await?;
+        let edition = self.log_is_current().await?;
         let store = self.log.store().map_err(Problem::into_detail)?;
         let is_sent = job.definition.kind == JobKind::Redrive;
         let rate = if is_sent { job.definition.rate_per_second } else { u32::MAX };
@@ -74,6 +74,7 @@ impl Steps {
                 looked_at += 1;
             }
         }
+        self.log_is_still(edition).await?;
         let written = part.progress.counts.written - before;
         let next = if looked_at < all.len() { Some(all[looked_at - 1].cursor.clone()) } else { found.next };
         Ok(match next {

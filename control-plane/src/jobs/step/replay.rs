@@ -56,13 +56,13 @@ impl Steps {
             return self.record(&of.origin).await;
         }
         // This replica's log may be younger than the job.
-        self.log_is_current().await?;
+        let edition = self.log_is_current().await?;
         let store = self.log.store().map_err(Problem::into_detail)?;
         let since = vec![(of.event, Day::of(of.accepted_ms).minus(1))];
         let found = store.events_of(application.application_id, since).await.map_err(|error| error.to_string())?;
         match found.into_iter().next() {
             Some(event) => self.event(application, &event).await,
-            None => Ok(None),
+            None => self.log_is_still(edition).await.map(|()| None),
         }
     }
 

@@ -78,7 +78,7 @@ impl Steps {
     /// See the module.
     pub(super) async fn replays(&self, job: &KnownJob, of: &JobReplays) -> Result<StepOutcome, NotNow> {
         self.current().await?;
-        self.log_is_current().await?;
+        let edition = self.log_is_current().await?;
         let store = self.log.store().map_err(Problem::into_detail)?;
         let application = self.catalog.read().application_by_id(job.definition.application_id).cloned();
         let mut part = JobPart::of(job);
@@ -100,6 +100,7 @@ impl Steps {
                 looked_at += 1;
             }
         }
+        self.log_is_still(edition).await?;
         let written = part.progress.counts.written - before;
         let next = if looked_at < all.len() { Some(all[looked_at - 1].cursor.clone()) } else { found.next };
         Ok(match next {

@@ -50,7 +50,13 @@ impl Steps {
     /// What the log says of a delivery.
     async fn history(&self, (application, id): (ApplicationId, DeliveryId)) -> Result<Vec<Fact>, NotNow> {
         let store = self.log.store().map_err(Problem::into_detail)?;
+        let edition = self.log.edition().await.map_err(Problem::into_detail)?;
         // On which day it died is not known.
-        store.histories(application, vec![(id, Day::of(0))]).await.map_err(|error| error.to_string())
+        let found = store.histories(application, vec![(id, Day::of(0))]).await.map_err(|error| error.to_string())?;
+        if found.is_empty() && self.log.whole_edition().await.map_err(Problem::into_detail)? != Some(edition) {
+            // Its day may not be there yet: that is no reason to call it expired.
+            return Err("the delivery log is being made".to_owned());
+        }
+        Ok(found)
     }
 }

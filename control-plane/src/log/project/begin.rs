@@ -34,7 +34,7 @@ impl Projection {
         let count = offsets.partitions(&self.topic).await?.ok_or_else(missing)?;
         let today = Day::of(clock::now_ms());
         let (ends, silent) = told(offsets.told_ends(&self.topic).await?)?;
-        let coverage = self.cut(&ends).await?;
+        let (coverage, edition) = self.cut(&ends).await?;
         let (mut starts, mut live_from) = (BTreeMap::new(), BTreeMap::new());
         for (partition, end) in &ends {
             let (partition, end) = (*partition, *end);
@@ -47,7 +47,7 @@ impl Projection {
             live_from.insert(partition, bounds::live_start(&coverage, partition, midnight..end));
         }
         let days = bounds::days_between(oldest, today);
-        self.log.progress().begin(0..count, today.start_ms());
+        self.log.progress().begin(0..count, today.start_ms(), edition);
         self.log.progress().leaves(days.len());
         if !silent.is_empty() {
             warn!(topic = %self.topic, partitions = ?silent, "kafka does not say where these end, as without a leader: the others are in the delivery log meanwhile");
@@ -86,15 +86,22 @@ impl Projection {
         }
     }
 
-    /// Gives up the days of what was cut off the topic, which others will take the offsets of. Returns what is covered.
-    async fn cut(&self, ends: &BTreeMap<i32, i64>) -> Result<Coverage, StoreError> {
-        let coverage = self.store.coverage().await?;
+    /// Gives up the days of what was cut off the topic, which others will take the offsets of. Returns what is covered, and of which
+    /// edition.
+    async fn cut(&self, ends: &BTreeMap<i32, i64>) -> Result<(Coverage, i64), StoreError> {
+        let (coverage, edition) = self.covered().await?;
         if !coverage.reaches_beyond(ends) {
-            return Ok(coverage);
+            return Ok((coverage, edition));
         }
         let days = self.store.cut(ends.clone()).await?;
         warn!(topic = %self.topic, ?days, "the topic has lost records that are in the delivery log: these days are read again");
-        self.store.coverage().await
+        self.covered().await
+    }
+
+    /// The edition first: where days go between the two questions, all that is read is said of one that is no more.
+    async fn covered(&self) -> Result<(Coverage, i64), StoreError> {
+        let edition = self.store.edition().await?;
+        Ok((self.store.coverage().await?, edition))
     }
 }
 

@@ -52,6 +52,11 @@ impl Made {
         }
     }
 
+    /// One event, and nothing that becomes of it.
+    pub(crate) fn one_event(mut self) -> LoggedEvent {
+        self.event(self.applications[0], None, "evt_1".to_owned())
+    }
+
     /// Some more events, each with everything that becomes of it, of random applications.
     pub(crate) fn go_on(&mut self, events: usize) {
         for number in 0..events {

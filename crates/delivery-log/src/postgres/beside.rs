@@ -1,6 +1,7 @@
 //! What is asked and done beside the questions and the one who fills the store, and what compares the store with its topic.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use chassis::clock;
 use schemas::ids::ApplicationId;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use super::connect::PgConnector;
 use super::failure::{PgFailure, PgResult};
-use super::reader::{AskedDay, PgReader, PgReaders};
+use super::reader::{AskedDay, LentConnection, PgReader, PgReaders};
 use super::session::day_of;
 use super::{PostgresOptions, WRITE_SECONDS, counts, erasures, events, facts, removals};
 use crate::coverage::Coverage;
@@ -22,6 +23,11 @@ use crate::query::{DaySummary, ListOrder};
 use crate::store::{StoreAnswer, StoreError};
 use crate::stored::{LogCopy, RemovedContent, StoredDay, merged};
 
+/// How long what is asked beside the questions may take, a little more than the server gives it, seconds.
+const SECONDS: u64 = 35;
+/// The same of what is asked again and again, and waits for nobody.
+const SOON_SECONDS: u64 = 2;
+
 /// A store's rows beside the process that fills it.
 #[derive(Debug)]
 pub struct PostgresCopy(PgReaders);
@@ -30,58 +36,93 @@ pub struct PostgresCopy(PgReaders);
 
 impl PgReaders {
     pub(super) async fn coverage(&self) -> Result<Coverage, StoreError> {
-        let connection = self.beside().await?;
-        counts::coverage(&connection).await.map_err(|error| error.told(WRITE_SECONDS))
+        let look = async |connection: LentConnection| {
+            let coverage = counts::coverage(&connection).await?;
+            connection.answered();
+            Ok(coverage)
+        };
+        self.look(SECONDS, look).await
     }
 
     pub(super) async fn days(&self) -> Result<Vec<DaySummary>, StoreError> {
-        let connection = self.beside().await?;
-        counts::days(&connection).await.map_err(|error| error.told(WRITE_SECONDS))
+        let look = async |connection: LentConnection| {
+            let days = counts::days(&connection).await?;
+            connection.answered();
+            Ok(days)
+        };
+        self.look(SECONDS, look).await
     }
 
     pub(super) async fn told(&self) -> Result<Option<String>, StoreError> {
-        let connection = self.beside().await?;
-        let asked = async { Ok(connection.query_typed_one("SELECT progress FROM state", &[]).await?.try_get(0)?) };
-        asked.await.map_err(|error: PgFailure| error.told(WRITE_SECONDS))
+        let look = async |connection: LentConnection| {
+            let row = connection.query_typed_one("SELECT progress FROM state", &[]).await?;
+            connection.answered();
+            Ok(row.try_get(0)?)
+        };
+        self.look(SOON_SECONDS, look).await
+    }
+
+    pub(super) async fn edition(&self) -> Result<i64, StoreError> {
+        let look = async |connection: LentConnection| {
+            let row = connection.query_typed_one("SELECT edition FROM state", &[]).await?;
+            connection.answered();
+            Ok(row.try_get(0)?)
+        };
+        self.look(SOON_SECONDS, look).await
     }
 
     /// Those of these events that are erased.
     pub(super) async fn erased(&self, events: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
-        let mut connection = self.beside().await?;
-        let asked = async {
+        let look = async |mut connection: LentConnection| {
             let transaction = connection.transaction().await?;
             let known = erasures::known(&transaction, &events).await?;
             transaction.commit().await?;
+            connection.answered();
             Ok(known)
         };
-        let known = asked.await.map_err(|error: PgFailure| error.told(WRITE_SECONDS))?;
+        let known = self.look(SECONDS, look).await?;
         Ok(events.into_iter().filter(|event| known.contains(event)).collect())
     }
 
     /// Takes the content of an event out of all rows, whoever fills them.
     pub(super) async fn erase(&self, event: Uuid) -> Result<(), StoreError> {
-        let mut connection = self.beside().await?;
-        let erase = async {
+        let erase = async |mut connection: LentConnection| {
             let transaction = connection.transaction().await?;
             erasures::erase(&transaction, event, Day::of(clock::now_ms())).await?;
-            Ok(transaction.commit().await?)
+            transaction.commit().await?;
+            connection.answered();
+            Ok(())
         };
-        erase.await.map_err(|error: PgFailure| error.told(WRITE_SECONDS))
+        self.look(WRITE_SECONDS, erase).await
     }
 
     /// Gives up all days under whoever fills them. Their tables are dropped by whoever does next.
     pub(super) async fn give_up_all(&self) -> Result<Vec<Day>, StoreError> {
-        let mut connection = self.beside().await?;
-        let give_up = async {
+        let give_up = async |mut connection: LentConnection| {
             let transaction = connection.transaction().await?;
             transaction.execute_typed("UPDATE state SET turn = turn + 1", &[]).await?;
             let rows = transaction.query_typed("SELECT day FROM days ORDER BY day", &[]).await?;
             let days = rows.iter().map(|row| day_of(row.try_get(0)?)).collect::<PgResult<Vec<_>>>()?;
             removals::give_up_everything(&transaction).await?;
             transaction.commit().await?;
+            connection.answered();
             Ok(days)
         };
-        give_up.await.map_err(|error: PgFailure| error.told(WRITE_SECONDS))
+        self.look(WRITE_SECONDS, give_up).await
+    }
+
+    /// Asks beside the questions: what is not answered in so long is given up, with its connection.
+    async fn look<T: Send, F: Future<Output = PgResult<T>> + Send>(
+        &self,
+        seconds: u64,
+        look: impl FnOnce(LentConnection) -> F + Send,
+    ) -> Result<T, StoreError> {
+        let asked = async {
+            let connection = self.beside().await?;
+            look(connection).await.map_err(|error| error.told(WRITE_SECONDS))
+        };
+        let silent = |_over| PgFailure::Silent { seconds }.told(seconds);
+        tokio::time::timeout(Duration::from_secs(seconds), asked).await.map_err(silent)?
     }
 }
 

@@ -1,5 +1,6 @@
 //! Connections to the server: how they are made, and what is set on each.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,18 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::debug;
 
-use super::failure::PgResult;
+use super::failure::{PgFailure, PgResult, within};
 use crate::store::StoreError;
 
 /// How long a connection may take to be made, and how long one that does not answer any more is waited for.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long one may take to be made with all that is said before the first question, seconds.
+const CONNECTED_SECONDS: u64 = 8;
 /// A server that hears nothing of a connection for so long asks, and gives it up some seconds later.
 const KEEPALIVE: Duration = Duration::from_secs(1);
 
@@ -27,6 +31,12 @@ pub(super) struct PgConnector {
     config: Config,
     tls: MakeRustlsConnect,
     pub(super) schema: String,
+}
+
+/// A connection of its own; whoever lets go of it ends it at once, whatever it waits for.
+pub(super) struct PgConnection {
+    client: Client,
+    driver: JoinHandle<()>,
 }
 
 // === impl PgConnector ===
@@ -56,14 +66,16 @@ impl PgConnector {
 
     /// A connection of its own, for whoever writes.
     #[expect(clippy::disallowed_methods, reason = "what drives a connection ends with it")]
-    pub(super) async fn connect(&self, settings: &str) -> PgResult<Client> {
-        let (client, connection) = self.with(settings).connect(self.tls.clone()).await?;
-        tokio::spawn(async move {
+    pub(super) async fn connect(&self, settings: &str) -> PgResult<PgConnection> {
+        let config = self.with(settings);
+        let made = async { config.connect(self.tls.clone()).await.map_err(PgFailure::from) };
+        let (client, connection) = within(CONNECTED_SECONDS, made).await?;
+        let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 debug!(error = %chain(&error), "a connection to postgresql has ended");
             }
         });
-        Ok(client)
+        Ok(PgConnection { client, driver })
     }
 
     /// Connections that are shared.
@@ -84,6 +96,28 @@ impl PgConnector {
             "{options} -c search_path={schema} -c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 {settings}"
         ));
         config
+    }
+}
+
+// === impl PgConnection ===
+
+impl Deref for PgConnection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for PgConnection {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Drop for PgConnection {
+    fn drop(&mut self) {
+        self.driver.abort();
     }
 }
 

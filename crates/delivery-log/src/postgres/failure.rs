@@ -1,5 +1,7 @@
 //! What goes wrong between the store and its server, and what the store says of it.
 
+use std::time::Duration;
+
 use chassis::telemetry::chain;
 use tokio_postgres::error::SqlState;
 
@@ -12,11 +14,23 @@ pub(super) enum PgFailure {
     Server(tokio_postgres::Error),
     /// Another process has filled the store since this one last did, or the store was made anew.
     Overtaken,
+    /// Nothing was heard of it for so long, though its connection is there.
+    Silent {
+        /// Seconds.
+        seconds: u64,
+    },
     /// A row cannot be what this build has written.
     Unreadable(&'static str),
 }
 
 pub(super) type PgResult<T> = Result<T, PgFailure>;
+
+/// What becomes of it in so long. The server has bounds of its own, which are no use where nobody answers: behind this one the
+/// connection is closed by whoever asked.
+pub(super) async fn within<T>(seconds: u64, asked: impl Future<Output = PgResult<T>> + Send) -> PgResult<T> {
+    let answer = tokio::time::timeout(Duration::from_secs(seconds), asked).await;
+    answer.unwrap_or(Err(PgFailure::Silent { seconds }))
+}
 
 // === impl PgFailure ===
 
@@ -37,6 +51,7 @@ impl PgFailure {
             Self::Server(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => StoreError::TooSlow { seconds },
             Self::Server(error) if is_away(error) => StoreError::Away { reason: chain(error) },
             Self::Server(error) => StoreError::Failed { reason: chain(error) },
+            Self::Silent { seconds } => StoreError::Away { reason: format!("nothing was heard of it for {seconds} s") },
             Self::Overtaken => StoreError::FilledByAnother,
             Self::Unreadable(what) => StoreError::Failed { reason: format!("a row of it has {what}") },
         }

@@ -124,6 +124,9 @@ impl Filling<'_> {
         let (rows, old): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(place, _)| !known.contains(place));
         projected.known = old.len() as u64;
         projected.new = rows.len() as u64;
+        if projected.new > 0 {
+            set.gone.clear();
+        }
         set.numbers.learn(transaction, &set.tables, &rows).await?;
         let (mut new, mut counted) = (NewRows::default(), NewCounts::default());
         for (place, row) in rows {

@@ -223,13 +223,14 @@ pub(super) async fn forget_before(transaction: &Transaction<'_>, ms: i64) -> PgR
 
 /// Forgets what was open of these applications before the time beside each, Unix ms.
 pub(super) async fn forget_of(transaction: &Transaction<'_>, before: &[(ApplicationId, i64)]) -> PgResult<()> {
-    for (application, ms) in before {
-        for sql in [
-            "DELETE FROM open_letters WHERE stored < $2 AND application = $1",
-            "DELETE FROM open_deliveries WHERE since < $2 AND application = $1",
-        ] {
-            transaction.execute_typed(sql, &[(&application.0, Type::UUID), (ms, Type::INT8)]).await?;
-        }
+    let (applications, times): (Vec<Uuid>, Vec<i64>) =
+        before.iter().map(|(application, ms)| (application.0, *ms)).unzip();
+    for (table, time) in [("open_letters", "stored"), ("open_deliveries", "since")] {
+        let sql = format!(
+            "DELETE FROM {table} USING unnest($1::uuid[], $2::int8[]) AS b(whose, before)
+                WHERE application = whose AND {time} < before"
+        );
+        transaction.execute_typed(&sql, &[(&applications, Type::UUID_ARRAY), (&times, Type::INT8_ARRAY)]).await?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Questions: each has a connection of its own out of a bounded pool, and a bounded time.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
@@ -37,7 +39,14 @@ pub(super) struct PgReaders {
 
 /// One question's connection.
 pub(super) struct PgReader {
-    connection: Object,
+    connection: LentConnection,
+}
+
+/// A connection out of a pool. Whoever lets go of it in the middle of a question closes it: what is still to come of it, if anything
+/// is, would be in the way of whoever has it next.
+pub(super) struct LentConnection {
+    connection: Option<Object>,
+    is_asking: AtomicBool,
 }
 
 /// A day, and what the names of its tables end in.
@@ -66,15 +75,17 @@ impl PgReaders {
             return Err(StoreError::Overloaded);
         }
         let connection = self.questions.get().await.map_err(|error| connect::refused(&error))?;
-        // What is cut off here the server ends by itself in as long; the connection is used again behind it.
-        let answer = tokio::time::timeout(Duration::from_secs(self.seconds), question(PgReader { connection })).await;
+        let reader = PgReader { connection: LentConnection::of(connection, false) };
+        // What is cut off here the server ends by itself in as long.
+        let answer = tokio::time::timeout(Duration::from_secs(self.seconds), question(reader)).await;
         let answer = answer.map_err(|_over| StoreError::TooSlow { seconds: self.seconds })?;
         answer.map_err(|error| error.told(self.seconds))
     }
 
     /// A connection that does not wait with the questions, and may write.
-    pub(super) async fn beside(&self) -> Result<Object, StoreError> {
-        self.beside.get().await.map_err(|error| connect::refused(&error))
+    pub(super) async fn beside(&self) -> Result<LentConnection, StoreError> {
+        let connection = self.beside.get().await.map_err(|error| connect::refused(&error))?;
+        Ok(LentConnection::of(connection, true))
     }
 }
 
@@ -83,7 +94,7 @@ impl PgReaders {
 impl PgReader {
     /// The days that are there, in this order.
     pub(super) async fn days(&self, order: ListOrder) -> PgResult<Vec<AskedDay>> {
-        let rows = self.connection.query_typed("SELECT day, tables FROM days ORDER BY day", &[]).await?;
+        let rows = self.rows("SELECT day, tables FROM days ORDER BY day", &[]).await?;
         let day = |row: &Row| Ok(AskedDay { day: day_of(row.try_get(0)?)?, tables: row.try_get(1)? });
         let mut days = rows.iter().map(day).collect::<PgResult<Vec<_>>>()?;
         if order == ListOrder::Descending {
@@ -102,6 +113,45 @@ impl PgReader {
 
     /// Rows.
     pub(super) async fn rows(&self, sql: &str, parameters: &[PgParameter<'_>]) -> PgResult<Vec<Row>> {
-        self.connection.query_typed(sql, parameters).await.map_err(PgFailure::from)
+        self.connection.is_asking.store(true, Ordering::Relaxed);
+        let rows = self.connection.query_typed(sql, parameters).await;
+        self.connection.is_asking.store(false, Ordering::Relaxed);
+        rows.map_err(PgFailure::from)
+    }
+}
+
+// === impl LentConnection ===
+
+impl LentConnection {
+    fn of(connection: Object, is_asking: bool) -> Self {
+        Self { connection: Some(connection), is_asking: AtomicBool::new(is_asking) }
+    }
+
+    /// All that was asked is answered.
+    pub(super) fn answered(self) {
+        self.is_asking.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Deref for LentConnection {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        self.connection.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for LentConnection {
+    fn deref_mut(&mut self) -> &mut Object {
+        self.connection.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for LentConnection {
+    fn drop(&mut self) {
+        let connection = self.connection.take();
+        if self.is_asking.load(Ordering::Relaxed) {
+            drop(connection.map(Object::take));
+        }
     }
 }

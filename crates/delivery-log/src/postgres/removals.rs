@@ -29,6 +29,7 @@ impl PgSession {
         move_on(&transaction, &mut self.turn).await?;
         if is_other {
             give_up_everything(&transaction).await?;
+            transaction.batch_execute("DELETE FROM erased").await?;
         }
         transaction.execute_typed("UPDATE state SET topic = $1", &[(&topic, Type::TEXT)]).await?;
         transaction.commit().await?;
@@ -70,6 +71,7 @@ impl PgSession {
         }
         let transaction = self.client.transaction().await?;
         move_on(&transaction, &mut self.turn).await?;
+        begin_edition(&transaction).await?;
         give_up(&transaction, &gone).await?;
         for day in &gone {
             self.days.remove(day);
@@ -98,7 +100,8 @@ impl PgSession {
         Ok(told > 0)
     }
 
-    /// Drops tables that are of no day, and has the views show those that are. Whoever reads them is not waited for: it is done again.
+    /// Drops tables that are of no day, and has the views show those that are. Whoever reads them is hardly waited for: it is done
+    /// again, at the next look at which days are kept.
     pub(super) async fn tidy(&mut self) -> PgResult<()> {
         if !self.is_untidy {
             return Ok(());
@@ -106,7 +109,12 @@ impl PgSession {
         match self.tidy_up().await {
             Ok(()) => self.is_untidy = false,
             Err(error) if error.is_locked_out() => {
-                warn!("somebody reads days of the delivery log that are given up, or its views: their tables go later");
+                if let Some(swallowed) = self.untidy.permit(&()) {
+                    warn!(
+                        swallowed,
+                        "somebody reads days of the delivery log that are given up, or its views: their tables go later"
+                    );
+                }
             }
             Err(error) => return Err(error),
         }
@@ -148,19 +156,26 @@ impl PgSession {
     }
 }
 
-/// Has days be gone.
+/// Has days be gone. Which events are erased is remembered for as long as days are kept: what is read again comes without content.
 async fn give_up(transaction: &Transaction<'_>, days: &[Day]) -> PgResult<()> {
     let days: Vec<i32> = days.iter().map(|day| day.number()).collect();
-    for table in ["days", "covered", "accepted", "erased", "forgotten"] {
+    for table in ["days", "covered", "accepted", "forgotten"] {
         let delete = format!("DELETE FROM {table} WHERE day = ANY($1)");
         transaction.execute_typed(&delete, &[(&days, Type::INT4_ARRAY)]).await?;
     }
     Ok(())
 }
 
-/// Has all days be gone, and whatever outlives days.
+/// Days go that are kept: whoever stands by knows no more how far the log is than whoever fills it.
+async fn begin_edition(transaction: &Transaction<'_>) -> PgResult<()> {
+    Ok(transaction.batch_execute("UPDATE state SET edition = edition + 1, progress = NULL").await?)
+}
+
+/// Has all days be gone, and whatever outlives days, but for which events are erased: until the records that say so are read again,
+/// their content would be back.
 pub(super) async fn give_up_everything(transaction: &Transaction<'_>) -> PgResult<()> {
-    let all = "DELETE FROM days; DELETE FROM covered; DELETE FROM accepted; DELETE FROM erased; DELETE FROM forgotten;
+    begin_edition(transaction).await?;
+    let all = "DELETE FROM days; DELETE FROM covered; DELETE FROM accepted; DELETE FROM forgotten;
         DELETE FROM open_deliveries; DELETE FROM open_letters";
     Ok(transaction.batch_execute(all).await?)
 }

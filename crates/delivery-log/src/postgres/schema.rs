@@ -5,23 +5,25 @@ use tokio_postgres::types::Type;
 use tracing::{info, warn};
 
 use super::connect::PgConnector;
-use super::failure::PgResult;
+use super::failure::{PgResult, within};
 use crate::day::Day;
 use crate::fact::{FactKind, Kinds};
 use crate::store::StoreError;
 
 /// Which shape this is. What is of an older one is thrown away and made again from Kafka, so that there is nothing to migrate; what
 /// is of a newer one is left alone.
-const SHAPE: i32 = 1;
+const SHAPE: i32 = 2;
 /// Class of our advisory locks; which store it is, is their second number.
 pub(super) const LOCK_CLASS: i32 = 0x686f_6f6b;
 /// What a connection is set to that makes tables: whoever holds them is not waited for without an end.
 const SETTINGS: &str = "-c lock_timeout=10000 -c statement_timeout=60000";
+/// How long all of it may take, seconds: whoever starts at once with others waits for them.
+const MADE_SECONDS: u64 = 180;
 
 /// Tables beside those of days: which days there are and what they cover; what is open, which outlives them.
 const STORE: &str = "
     CREATE TABLE state(
-        shape int4 NOT NULL, turn int8 NOT NULL, topic text, progress text, one bool PRIMARY KEY DEFAULT true CHECK (one));
+        shape int4 NOT NULL, turn int8 NOT NULL, edition int8 NOT NULL, topic text, progress text, one bool PRIMARY KEY DEFAULT true CHECK (one));
     CREATE TABLE days(day int4 PRIMARY KEY, tables text NOT NULL UNIQUE, rows int8 NOT NULL, passed text);
     CREATE TABLE covered(
         day int4 NOT NULL, part int4 NOT NULL, start int8 NOT NULL, stop int8 NOT NULL, PRIMARY KEY(day, part, start));
@@ -106,7 +108,7 @@ pub(super) fn lock_number(schema: &str) -> i32 {
 pub(super) async fn prepare(connector: &PgConnector) -> Result<(), StoreError> {
     let told = |error: super::failure::PgFailure| error.told(60);
     let mut client = connector.connect(SETTINGS).await.map_err(told)?;
-    let found = make(&mut client, &connector.schema).await.map_err(told)?;
+    let found = within(MADE_SECONDS, make(&mut client, &connector.schema)).await.map_err(told)?;
     let reason = match found {
         FoundTables::Ours => return Ok(()),
         FoundTables::Newer(shape) => format!(
@@ -158,7 +160,7 @@ async fn make(client: &mut Client, schema: &str) -> PgResult<FoundTables> {
     transaction.batch_execute(STORE).await?;
     // A turn that no other store of this name had: whoever filled that one is not taken for the one who fills this.
     let first = chassis::clock::now_ms();
-    let state = "INSERT INTO state(shape, turn) VALUES($1, $2)";
+    let state = "INSERT INTO state(shape, turn, edition) VALUES($1, $2, $2)";
     transaction.execute_typed(state, &[(&SHAPE, Type::INT4), (&first, Type::INT8)]).await?;
     transaction.commit().await?;
     info!(schema, "the tables of the delivery log are made");

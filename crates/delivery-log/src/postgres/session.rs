@@ -4,14 +4,16 @@
 //! `state.turn` on from the number that this session has seen last: whoever has the lock next moves it first, and then what an older
 //! session writes finds another number, and nothing of it is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use chassis::limited::Limited;
+use schemas::ids::ApplicationId;
+use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Transaction};
 use tracing::info;
 
-use super::connect::PgConnector;
+use super::connect::{PgConnection, PgConnector};
 use super::failure::{PgFailure, PgResult};
 use super::names::NewNumbers;
 use super::schema::{self, LOCK_CLASS};
@@ -26,16 +28,20 @@ const SETTINGS: &str = "-c lock_timeout=10000 -c statement_timeout=120000 -c idl
 const IDLE_MS: &str = "30000";
 /// Between two looks whether the lock is free.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
+/// One line about the same trouble per that.
+const LINE: Duration = Duration::from_secs(600);
 
 /// A connection that has the lock, and what it knows of the store.
 pub(super) struct PgSession {
-    pub(super) client: Client,
+    pub(super) client: PgConnection,
     /// The number that the store has, unless somebody else has written.
     pub(super) turn: i64,
     pub(super) topic: Option<String>,
     pub(super) days: BTreeMap<Day, DaySet>,
     /// Tables that are there and of no day, or a day that the views do not show.
     pub(super) is_untidy: bool,
+    /// Lines about them.
+    pub(super) untidy: Limited<()>,
 }
 
 /// The tables of a day.
@@ -46,6 +52,8 @@ pub(super) struct DaySet {
     pub(super) covered: Coverage,
     /// It holds rows that this build passed over, and says so.
     pub(super) has_passed: bool,
+    /// Up to when, ms of the day, nothing of an application is left, as was found since rows last came.
+    pub(super) gone: HashMap<ApplicationId, i64>,
     pub(super) numbers: NewNumbers,
 }
 
@@ -72,7 +80,7 @@ impl PgSession {
         let days = read_days(&transaction).await?;
         transaction.commit().await?;
         info!(days = days.len(), "this process fills the delivery log");
-        Ok(Some(Self { client, turn, topic, days, is_untidy: true }))
+        Ok(Some(Self { client, turn, topic, days, is_untidy: true, untidy: Limited::new(LINE) }))
     }
 }
 

@@ -11,6 +11,7 @@ use super::about::{self, PASSED, ROWS};
 use super::erased;
 use super::forgotten::{self, RemovedRows};
 use super::schema;
+use super::texts::RowTexts;
 use super::{tally, targets};
 use crate::coverage::Coverage;
 use crate::day::Day;
@@ -24,6 +25,8 @@ use crate::tally::NewCounts;
 
 /// Names that are remembered; beyond it all are looked up again.
 const MAX_NAMES: usize = 100_000;
+/// How often a file is tried that the disk does not give.
+const TRIES: u32 = 3;
 /// Milliseconds of a minute.
 const MINUTE: i64 = 60_000;
 
@@ -42,6 +45,8 @@ pub(super) struct DayFile {
     pub(super) rows: u64,
     /// Another build had passed over rows of it that this one may keep: it covers nothing any more, until it is read again.
     pub(super) is_read_again: bool,
+    /// Up to when, ms of the day, nothing of an application is left, as was found since rows last came.
+    gone: HashMap<ApplicationId, i64>,
     names: NewNames,
 }
 
@@ -74,7 +79,8 @@ impl DayFile {
         let topic = about::read_topic(&connection)?;
         let rows = about::read_about(&connection, ROWS)?.and_then(|rows| rows.parse().ok()).unwrap_or(0);
         let (has_passed, names) = (passed.is_some() && !is_read_again, NewNames::default());
-        Ok(Self { connection, covered, topic, day, kept, has_passed, rows, is_read_again, names })
+        let gone = HashMap::new();
+        Ok(Self { connection, covered, topic, day, kept, has_passed, rows, is_read_again, gone, names })
     }
 
     /// Forgets the numbers of words and ids, which take the more memory the more there are: they are looked up again.
@@ -88,10 +94,27 @@ impl DayFile {
         self.names.words.len() + self.names.ids.len()
     }
 
+    /// Remembers that events are erased; of those that are fresh other files may still have content.
+    pub(super) fn remember(&mut self, events: &[Uuid], fresh: &HashSet<Uuid>) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        events.iter().try_for_each(|event| erased::mark(&transaction, *event, !fresh.contains(event)))?;
+        transaction.commit()
+    }
+
     /// Removes so many rows of these applications that are older than the time beside each, Unix ms.
     pub(super) fn forget(&mut self, before: &[(ApplicationId, i64)], most: usize) -> rusqlite::Result<RemovedRows> {
-        let removed = forgotten::remove(&mut self.connection, (self.day, self.rows), before, most)?;
+        let of_day = |(application, ms): &(ApplicationId, i64)| {
+            let before = forgotten::of_day(self.day, *ms)?;
+            let is_left = self.gone.get(application).is_none_or(|gone| *gone < before);
+            is_left.then_some((*application, before))
+        };
+        let left: Vec<(ApplicationId, i64)> = before.iter().filter_map(of_day).collect();
+        if left.is_empty() {
+            return Ok(RemovedRows::default());
+        }
+        let removed = forgotten::remove(&mut self.connection, self.rows, &left, most)?;
         self.rows = self.rows.saturating_sub(u64::try_from(removed.rows).unwrap_or(u64::MAX));
+        self.gone.extend(left.into_iter().take(removed.done));
         Ok(removed)
     }
 
@@ -122,6 +145,9 @@ impl DayFile {
             Ok(projected) => {
                 self.covered = covered;
                 self.rows += projected.new;
+                if projected.new > 0 {
+                    self.gone.clear();
+                }
                 self.has_passed |= passes;
                 self.topic = topic.map(str::to_owned);
                 Ok(projected)
@@ -177,6 +203,11 @@ fn insert_fact(
     fact: &Fact,
     counted: &mut NewCounts,
 ) -> rusqlite::Result<bool> {
+    let texts = RowTexts::of_fact(fact);
+    if !texts.is_empty() && is_there(transaction, "facts", place)? {
+        return Ok(false);
+    }
+    let text = texts.append(transaction)?;
     let stored = fact.stored_ms;
     let exchange = fact.exchange.as_ref();
     let application = names.id(transaction, fact.application.map(|id| id.0))?;
@@ -214,7 +245,7 @@ fn insert_fact(
         dialled,
         fact.record.map(|it| it.partition),
         fact.record.map(|it| it.offset),
-        fact.detail,
+        text,
     ])?;
     if inserted > 0
         && let Some(owners) = subscription.zip(application)
@@ -232,6 +263,11 @@ fn insert_event(
     event: &LoggedEvent,
     counted: &mut NewCounts,
 ) -> rusqlite::Result<bool> {
+    let texts = RowTexts::of_event(event);
+    if !texts.is_empty() && is_there(transaction, "events", place)? {
+        return Ok(false);
+    }
+    let text = texts.append(transaction)?;
     let application = names.id(transaction, Some(event.application.0))?;
     let event_type = names.word(transaction, Some(&event.event_type))?;
     let content_type = names.word(transaction, event.content_type.as_deref())?;
@@ -239,7 +275,7 @@ fn insert_event(
     let topic = names.word(transaction, origin.map(|it| it.topic.as_str()))?;
     let mut insert = transaction.prepare_cached(
         "INSERT OR IGNORE INTO events VALUES(
-            ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+            ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?;
     let inserted = insert.execute(params![
         place,
@@ -257,11 +293,7 @@ fn insert_event(
         event.matched,
         i64::try_from(event.payload_bytes).unwrap_or(i64::MAX),
         content_type,
-        event.occurred_at,
-        event.labels,
-        event.metadata,
-        event.ip,
-        event.detail,
+        text,
         event.subscriptions,
         event.control_offset,
     ])?;
@@ -271,6 +303,12 @@ fn insert_event(
         counted.event(application);
     }
     Ok(inserted > 0)
+}
+
+/// Whether a table has a row of this place: its texts are there, too.
+fn is_there(transaction: &Transaction<'_>, table: &str, place: i64) -> rusqlite::Result<bool> {
+    let sql = format!("SELECT EXISTS(SELECT 1 FROM {table} WHERE place = ?1)");
+    transaction.prepare_cached(&sql)?.query_row([place], |row| row.get(0))
 }
 
 // === impl NewNames ===
@@ -301,11 +339,20 @@ impl NewNames {
     }
 }
 
-/// Opens a day's file to write; one that is damaged or of another shape is made anew. `kept` is what this build keeps.
+/// Opens a day's file to write; one that is damaged, of another shape or not to be used is made anew: one day of many is no reason to have
+/// none. `kept` is what this build keeps.
 pub(super) fn open(folder: &std::path::Path, day: Day, kept: &Arc<str>) -> rusqlite::Result<DayFile> {
     let path = schema::day_path(folder, day);
-    let opened = schema::open_to_write(&path, &schema::DAY)
-        .and_then(|connection| connection.map(|it| DayFile::new(day, it, Arc::clone(kept))).transpose());
+    let try_it = || {
+        schema::open_to_write(&path, &schema::DAY)
+            .and_then(|connection| connection.map(|it| DayFile::new(day, it, Arc::clone(kept))).transpose())
+    };
+    let mut opened = try_it();
+    for _ in 1..TRIES {
+        if opened.as_ref().is_err_and(is_broken) {
+            opened = try_it();
+        }
+    }
     match opened {
         Ok(Some(file)) => return Ok(file),
         Ok(None) => {
@@ -314,11 +361,19 @@ pub(super) fn open(folder: &std::path::Path, day: Day, kept: &Arc<str>) -> rusql
         Err(error) if is_damaged(&error) => {
             tracing::warn!(%day, %error, "the file of this day of the delivery log is damaged; it is made again");
         }
+        Err(error) if is_broken(&error) || schema::is_unusable(&path) => {
+            tracing::warn!(path = %path.display(), %error, "this file of the delivery log cannot be used; its day is made again");
+        }
         Err(error) => return Err(error),
     }
-    schema::remove(&path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    schema::set_aside(&path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let connection = schema::open_to_write(&path, &schema::DAY)?.ok_or(rusqlite::Error::InvalidQuery)?;
     DayFile::new(day, connection, Arc::clone(kept))
+}
+
+/// Whether the disk does not give what a file has.
+fn is_broken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure)
 }
 
 /// Whether a file is no database any more.

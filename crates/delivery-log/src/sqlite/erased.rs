@@ -4,6 +4,8 @@
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
+use super::texts;
+
 /// Events that a file knows to be erased, and whether that was carried out in all files.
 pub(super) fn marks(connection: &Connection) -> rusqlite::Result<Vec<(Uuid, bool)>> {
     let mut statement = connection.prepare_cached("SELECT event, is_applied FROM erased")?;
@@ -23,21 +25,22 @@ pub(super) fn all_applied(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("UPDATE erased SET is_applied = 1 WHERE is_applied = 0", []).map(drop)
 }
 
-/// Takes the content of an event out of a file. Returns whether the file has rows of it.
+/// Takes the content of an event out of a file. Returns whether the file has rows of it: then it remembers the event, as one of which
+/// other files may still have content, until [`all_applied`].
 pub(super) fn clear(connection: &mut Connection, event: Uuid) -> rusqlite::Result<bool> {
     let transaction = connection.transaction()?;
+    let of_event: &[&dyn rusqlite::ToSql] = &[event.as_bytes()];
+    texts::overwrite(&transaction, "SELECT text FROM events INDEXED BY events_by_uuid WHERE uuid = ?1", of_event)?;
+    texts::overwrite(&transaction, "SELECT text FROM facts INDEXED BY facts_by_event WHERE event = ?1", of_event)?;
     let events = transaction
-        .prepare_cached(
-            "UPDATE events INDEXED BY events_by_uuid
-                SET occurred_at = NULL, labels = NULL, metadata = NULL, ip = NULL, detail = NULL WHERE uuid = ?1",
-        )?
-        .execute([event.as_bytes()])?;
+        .prepare_cached("UPDATE events INDEXED BY events_by_uuid SET text = NULL WHERE uuid = ?1")?
+        .execute(of_event)?;
     let facts = transaction
-        .prepare_cached("UPDATE facts INDEXED BY facts_by_event SET detail = NULL WHERE event = ?1")?
-        .execute([event.as_bytes()])?;
+        .prepare_cached("UPDATE facts INDEXED BY facts_by_event SET text = NULL WHERE event = ?1")?
+        .execute(of_event)?;
     let is_here = events + facts > 0;
     if is_here {
-        mark(&transaction, event, true)?;
+        mark(&transaction, event, false)?;
     }
     transaction.commit()?;
     Ok(is_here)

@@ -31,15 +31,21 @@ const LISTED: &str = "NULL, NULL";
 
 /// A page of events.
 pub(super) fn page(reader: &mut DayReader, query: &EventQuery) -> Result<LogPage<LoggedEvent>, StoreError> {
-    const FROM: &str = "FROM events INDEXED BY events_by_application WHERE application = ?5";
+    const BY_APPLICATION: &str =
+        "INDEXED BY events_by_application LEFT JOIN texts ON number = text WHERE application = ?5";
     list::page(reader, (query.page, query.times), |connection, day, walk| {
         let names = Names::new(connection);
         let Some(application) = names.number(query.application.0)? else { return Ok(GoOn::Row) };
-        walk.rows(connection, &format!("SELECT {COLUMNS}, {LISTED} {FROM}"), &application, |row| {
-            let event = read(row, day, &names)?;
-            let position = RowPosition { day, ms: event.accepted_ms, coordinates: event.coordinates };
-            Ok((position, Some(event).filter(|event| query.matches(event))))
-        })
+        walk.rows(
+            connection,
+            &format!("SELECT {COLUMNS}, {LISTED} FROM events {BY_APPLICATION}"),
+            &application,
+            |row| {
+                let event = read(row, day, &names)?;
+                let position = RowPosition { day, ms: event.accepted_ms, coordinates: event.coordinates };
+                Ok((position, Some(event).filter(|event| query.matches(event))))
+            },
+        )
     })
 }
 
@@ -90,7 +96,9 @@ pub(super) fn of(
 /// The events at these places of a day, in their order.
 pub(super) fn between(connection: &Connection, day: Day, places: &Range<i64>) -> rusqlite::Result<Vec<LoggedEvent>> {
     let names = Names::new(connection);
-    let sql = format!("SELECT {COLUMNS}, {ALL} FROM events WHERE place >= ?1 AND place < ?2 ORDER BY place");
+    let sql = format!(
+        "SELECT {COLUMNS}, {ALL} FROM events LEFT JOIN texts ON number = text WHERE place >= ?1 AND place < ?2 ORDER BY place"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_map([places.start, places.end], |row| read(row, day, &names))?.collect()
 }
@@ -104,7 +112,8 @@ fn by_uuid(
 ) -> rusqlite::Result<Option<LoggedEvent>> {
     let names = Names::new(connection);
     let sql = format!(
-        "SELECT {COLUMNS}, {besides} FROM events INDEXED BY events_by_uuid WHERE uuid = ?1 ORDER BY place DESC"
+        "SELECT {COLUMNS}, {besides} FROM events INDEXED BY events_by_uuid LEFT JOIN texts ON number = text
+            WHERE uuid = ?1 ORDER BY place DESC"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let events = statement.query_map([uuid.as_bytes()], |row| read(row, day, &names))?;
@@ -120,7 +129,7 @@ fn by_id(
     let names = Names::new(connection);
     let Some(number) = names.number(application.0)? else { return Ok(None) };
     let sql = format!(
-        "SELECT {COLUMNS}, {ALL} FROM events INDEXED BY events_by_id
+        "SELECT {COLUMNS}, {ALL} FROM events INDEXED BY events_by_id LEFT JOIN texts ON number = text
             WHERE application = ?1 AND id = ?2 AND source IS NOT NULL ORDER BY time DESC, place DESC"
     );
     let mut statement = connection.prepare_cached(&sql)?;

@@ -22,8 +22,10 @@ use crate::store::StoreError;
 /// Facts of one delivery that are given: more than twice as many as the longest schedule has attempts.
 const HISTORY: usize = 250;
 
-const COLUMNS: &str = "place, time, kind, application, event, type, subscription, delivery, generation, made_by, attempt, at,
-    accepted, due, started, elapsed, first_byte, status, error, reason, dialled, record_partition, record_offset, detail";
+const COLUMNS: &str =
+    "place, time, kind, application, event, type, subscription, delivery, generation, made_by, attempt, at,
+    accepted, due, started, elapsed, first_byte, status, error, reason, dialled, record_partition, record_offset,
+    (SELECT detail FROM texts WHERE number = facts.text)";
 
 /// What of a row is looked at before anything is made of it.
 struct IndexEntry {

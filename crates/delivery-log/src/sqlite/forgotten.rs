@@ -3,9 +3,12 @@
 //! Rows are found by their application and time. Counts go with the day's last minute, for minutes are kept by subscription, and
 //! to look for those of one application is to look at all of them.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use schemas::ids::ApplicationId;
 
+use super::texts;
 use crate::day::Day;
 
 /// Rows that are removed at once: the writer does nothing else meanwhile.
@@ -22,6 +25,8 @@ pub(super) struct RemovedRows {
     pub(super) rows: usize,
     /// There are more.
     pub(super) is_more: bool,
+    /// Of so many applications, the first ones, nothing is left.
+    pub(super) done: usize,
 }
 
 /// What rows are kept in.
@@ -39,20 +44,28 @@ pub(super) fn marks(connection: &Connection) -> rusqlite::Result<Vec<(Applicatio
     marks.collect()
 }
 
-/// Removes rows of these applications that are older than the time beside each, Unix ms: `most` of them, in one transaction.
+/// A time, Unix ms, as one of a day, before which rows of it are removed; `None`: all of them are younger.
+pub(super) fn of_day(day: Day, ms: i64) -> Option<i64> {
+    Some(ms.saturating_sub(day.start_ms()).min(WHOLE)).filter(|before| *before > 0)
+}
+
+/// Removes rows of these applications that are older than the time beside each, ms of the day: `most` of them, in one transaction.
 /// `rows` is how many the file says that it has.
 pub(super) fn remove(
     connection: &mut Connection,
-    (day, rows): (Day, u64),
+    rows: u64,
     before: &[(ApplicationId, i64)],
     most: usize,
 ) -> rusqlite::Result<RemovedRows> {
     let transaction = connection.transaction()?;
-    let (mut removed, mut is_counted) = (RemovedRows::default(), false);
-    for (application, before_ms) in before {
-        let before = before_ms.saturating_sub(day.start_ms()).min(WHOLE);
-        let Some(number) = number(&transaction, *application)?.filter(|_| before > 0) else { continue };
-        is_counted |= remember(&transaction, (number, before))? == WHOLE;
+    let mut removed = RemovedRows::default();
+    for (application, before) in before {
+        let Some(number) = number(&transaction, *application)? else {
+            removed.done += 1;
+            continue;
+        };
+        let before = *before;
+        remember(&transaction, (number, before))?;
         for table in [RowTable::Facts, RowTable::Events] {
             removed.rows += table.remove(&transaction, (number, before), most - removed.rows)?;
         }
@@ -60,8 +73,10 @@ pub(super) fn remove(
             removed.is_more = true;
             break;
         }
+        removed.done += 1;
     }
-    if is_counted && !removed.is_more {
+    // Also of those that an earlier look was done with.
+    if !removed.is_more {
         remove_counts(&transaction)?;
     }
     if removed.rows > 0 {
@@ -74,7 +89,11 @@ pub(super) fn remove(
 
 /// Removes what is open of these applications and older than the time beside each.
 pub(super) fn remove_open(connection: &Connection, before: &[(ApplicationId, i64)]) -> rusqlite::Result<()> {
-    for (application, before_ms) in before {
+    let whose = "SELECT DISTINCT application FROM letters UNION SELECT DISTINCT application FROM open";
+    let mut statement = connection.prepare_cached(whose)?;
+    let whose = statement.query_map([], |row| row.get::<_, Option<[u8; 16]>>(0))?;
+    let whose: HashSet<Option<[u8; 16]>> = whose.collect::<rusqlite::Result<_>>()?;
+    for (application, before_ms) in before.iter().filter(|(id, _)| whose.contains(&Some(id.0.into_bytes()))) {
         for sql in [
             "DELETE FROM letters WHERE stored < ?2 AND application = ?1",
             "DELETE FROM open WHERE since < ?2 AND application = ?1",
@@ -85,18 +104,17 @@ pub(super) fn remove_open(connection: &Connection, before: &[(ApplicationId, i64
     Ok(())
 }
 
-/// Says up to when rows of an application are forgotten, and returns that: never earlier than what was said before.
-fn remember(transaction: &Transaction<'_>, (application, before): (i64, i64)) -> rusqlite::Result<i64> {
+/// Says up to when rows of an application are forgotten: never earlier than what was said before.
+fn remember(transaction: &Transaction<'_>, (application, before): (i64, i64)) -> rusqlite::Result<()> {
     let known: Option<i64> = transaction
         .prepare_cached("SELECT before FROM forgotten WHERE application = ?1")?
         .query_row([application], |row| row.get(0))
         .optional()?;
     match known {
-        Some(known) if known >= before => Ok(known),
+        Some(known) if known >= before => Ok(()),
         Some(_) | None => {
             let mut write = transaction.prepare_cached("INSERT OR REPLACE INTO forgotten VALUES(?1, ?2)")?;
-            write.execute([application, before])?;
-            Ok(before)
+            write.execute([application, before]).map(drop)
         }
     }
 }
@@ -123,17 +141,17 @@ impl RowTable {
         (application, before): (i64, i64),
         most: usize,
     ) -> rusqlite::Result<usize> {
-        let sql = match self {
-            Self::Facts => {
-                "DELETE FROM facts WHERE place IN (SELECT place FROM facts INDEXED BY facts_by_application
-                    WHERE application = ?1 AND time < ?2 LIMIT ?3)"
-            }
-            Self::Events => {
-                "DELETE FROM events WHERE place IN (SELECT place FROM events INDEXED BY events_by_application
-                    WHERE application = ?1 AND time < ?2 LIMIT ?3)"
-            }
+        let table = match self {
+            Self::Facts => "facts",
+            Self::Events => "events",
         };
+        // The same ones both times: the first of the index.
+        let first = format!(
+            "FROM {table} INDEXED BY {table}_by_application WHERE application = ?1 AND time < ?2 ORDER BY time, place LIMIT ?3"
+        );
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        transaction.prepare_cached(sql)?.execute(params![application, before, most])
+        let of: &[&dyn rusqlite::ToSql] = &[&application, &before, &most];
+        texts::overwrite(transaction, &format!("SELECT text {first}"), of)?;
+        transaction.prepare_cached(&format!("DELETE FROM {table} WHERE place IN (SELECT place {first})"))?.execute(of)
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chassis::clock;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::day::Day;
@@ -20,19 +21,21 @@ pub(super) const WAL_BYTES: u64 = 64 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(2);
 
 /// Tables of a day. Times of a row are relative: `time` to the day's beginning, all others to the record's own time, so that they
-/// take few bytes. Words and ids are numbers of the day. Minutes are counted for each subscription, and for its application. Of which
+/// take few bytes. Words, ids and texts are numbers of the day. Minutes are counted for each subscription, and for its application. Of which
 /// of its events the content was erased, and up to when rows of an application were forgotten, says the day itself.
-pub(super) const DAY: FileShape = FileShape { number: 7, tables: DAY_TABLES };
+pub(super) const DAY: FileShape = FileShape { number: 8, tables: DAY_TABLES };
 const DAY_TABLES: &str = "
     CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE covered(partition INTEGER, start INTEGER, stop INTEGER NOT NULL, PRIMARY KEY(partition, start)) WITHOUT ROWID;
     CREATE TABLE words(id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE);
     CREATE TABLE ids(id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE);
+    CREATE TABLE texts(
+        number INTEGER PRIMARY KEY, occurred_at TEXT, labels TEXT, metadata TEXT, ip TEXT, detail TEXT);
     CREATE TABLE facts(
         place INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind INTEGER NOT NULL, application INTEGER, event BLOB, type INTEGER,
         subscription INTEGER, delivery BLOB, generation BLOB, made_by INTEGER, attempt INTEGER, at INTEGER NOT NULL,
         accepted INTEGER, due INTEGER, started INTEGER, elapsed INTEGER, first_byte INTEGER, status INTEGER, error INTEGER,
-        reason INTEGER, dialled INTEGER, record_partition INTEGER, record_offset INTEGER, detail TEXT);
+        reason INTEGER, dialled INTEGER, record_partition INTEGER, record_offset INTEGER, text INTEGER);
     CREATE INDEX facts_by_application ON facts(application, time);
     CREATE INDEX facts_by_subscription ON facts(subscription, time) WHERE subscription IS NOT NULL;
     CREATE INDEX facts_by_event ON facts(event, time) WHERE event IS NOT NULL;
@@ -42,8 +45,7 @@ const DAY_TABLES: &str = "
         place INTEGER PRIMARY KEY, time INTEGER NOT NULL, stored INTEGER NOT NULL, application INTEGER NOT NULL,
         uuid BLOB NOT NULL, id TEXT NOT NULL, source TEXT, type INTEGER NOT NULL, at INTEGER NOT NULL, origin_topic INTEGER,
         origin_partition INTEGER, origin_offset INTEGER, matched INTEGER NOT NULL, payload_bytes INTEGER NOT NULL,
-        content_type INTEGER, occurred_at TEXT, labels TEXT, metadata TEXT, ip TEXT, detail TEXT, subscriptions BLOB,
-        control_offset INTEGER);
+        content_type INTEGER, text INTEGER, subscriptions BLOB, control_offset INTEGER);
     CREATE INDEX events_by_application ON events(application, time);
     CREATE INDEX events_by_uuid ON events(uuid);
     CREATE INDEX events_by_id ON events(application, id) WHERE source IS NOT NULL;
@@ -122,6 +124,27 @@ pub(super) fn remove(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether nobody could open it, whatever else goes wrong at the moment: it is no file, or none that may be read.
+pub(super) fn is_unusable(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => {
+            std::fs::File::open(path).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        }
+        Ok(_directory) => true,
+        Err(_) => false,
+    }
+}
+
+/// Has a place be free for another file: what cannot be removed like one is renamed.
+pub(super) fn set_aside(path: &Path) -> std::io::Result<()> {
+    if !path.is_dir() {
+        return remove(path);
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".unusable-{}", clock::now_ms()));
+    std::fs::rename(path, name)
+}
+
 /// Bytes of a file and those beside it; what is not there has none.
 pub(super) fn bytes(path: &Path) -> std::io::Result<u64> {
     with_companions(path).iter().map(|path| bytes_of(path)).sum()
@@ -145,7 +168,7 @@ fn bytes_of(path: &Path) -> std::io::Result<u64> {
 pub(super) fn open_to_write(path: &Path, of: &FileShape) -> rusqlite::Result<Option<Connection>> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
-    // Overwrites what is deleted: what was erased is in no file.
+    // Overwrites what is deleted. What may be erased is never deleted nor moved (texts.rs).
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;

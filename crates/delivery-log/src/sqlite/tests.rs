@@ -91,6 +91,27 @@ async fn files_that_are_damaged_or_of_another_shape_are_made_again_and_no_others
 }
 
 #[tokio::test]
+async fn a_day_whose_file_nobody_can_open_keeps_no_other_one_closed() {
+    let mut folder = Folder::empty();
+    let days = [0, 1].map(|day| Day::of(day * 86_400_000));
+    let chunks = days.map(|day| chunk(0, i64::from(day.number()), day.start_ms()));
+    folder.opened().project(chunks.to_vec()).await.unwrap();
+    folder.close();
+    let path = schema::day_path(folder.place.path(), days[0]);
+    schema::remove(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("somebody's"), "").unwrap();
+    let store = folder.opened();
+    assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(1..2)), "it is to be read again");
+    store.project(chunks.to_vec()).await.unwrap();
+    assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..2)));
+    let names = std::fs::read_dir(folder.place.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let aside: Vec<String> =
+        names.filter_map(|name| name.into_string().ok()).filter(|it| it.contains("unusable")).collect();
+    assert!(matches!(&*aside, [one] if one.starts_with("1970-01-01.db.")), "{aside:?}");
+}
+
+#[tokio::test]
 async fn a_day_with_a_damaged_page_is_given_up_and_no_other() {
     let mut folder = Folder::empty();
     let days = [0, 1].map(|day| Day::of(day * 86_400_000));

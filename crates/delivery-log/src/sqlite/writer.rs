@@ -1,6 +1,7 @@
 //! The one thread that writes: it holds all files, and does one thing after the other.
 
 mod checkpoints;
+mod damage;
 mod removals;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -24,9 +25,6 @@ use crate::store::{Forgotten, Projected, StoreError};
 
 /// What a connection that is rarely used keeps of its file.
 const COLD_BYTES: u64 = 256 * 1024;
-
-/// Failures of a day's file in a row after which it is made again.
-const FAILURES: u32 = 10;
 
 /// What the thread is asked for.
 pub(super) enum WriterCommand {
@@ -61,6 +59,8 @@ pub(super) struct StoreWriter {
     topic: Option<String>,
     /// Days before it are given up.
     oldest: Day,
+    /// What was open before this day is forgotten.
+    open_from: Day,
     /// The day that was written last.
     hot: Option<Day>,
     hot_bytes: u64,
@@ -94,7 +94,8 @@ impl StoreWriter {
         for entry in std::fs::read_dir(&shared.folder).map_err(|error| unopened(&error))? {
             let path = entry.map_err(|error| unopened(&error))?.path();
             if let Some(day) = schema::day_of(&path) {
-                let file = day_file::open(&shared.folder, day, &kept).map_err(|error| unopened(&error))?;
+                let named = |error: rusqlite::Error| unopened(&format!("{}: {error}", path.display()));
+                let file = day_file::open(&shared.folder, day, &kept).map_err(named)?;
                 schema::set_cache(&file.connection, COLD_BYTES).map_err(|error| unopened(&error))?;
                 shared.appeared(day, file.rows);
                 days.insert(day, file);
@@ -112,12 +113,13 @@ impl StoreWriter {
         // What was removed before this process began may not be overwritten yet.
         let unsettled = days.keys().copied().collect();
         let (wal_bytes, held_bytes, failures) = (schema::WAL_BYTES, 0, BTreeMap::new());
-        let (topic, oldest, hot) = (None, Day::of(0), None);
+        let (topic, oldest, open_from, hot) = (None, Day::of(0), Day::of(0), None);
         Ok(Self {
             days,
             open,
             topic,
             oldest,
+            open_from,
             hot,
             hot_bytes,
             wal_bytes,
@@ -154,6 +156,9 @@ impl StoreWriter {
         let is_other = |of: &Option<String>| of.as_ref().is_some_and(|of| *of != topic);
         let others: Vec<Day> =
             self.days.iter().filter(|(_, file)| is_other(&file.topic)).map(|(day, _)| *day).collect();
+        if !others.is_empty() {
+            self.shared.begin_edition();
+        }
         for day in &others {
             self.give_up(*day)?;
         }
@@ -205,27 +210,6 @@ impl StoreWriter {
         Err(failed_at(&path, &error))
     }
 
-    /// Gives up a file in which a reader met a damaged page, unless that was done meanwhile.
-    fn mend(&mut self, file: AskedFile) {
-        let is_there = match file.day {
-            Some(day) => self.shared.days().get(&day) == Some(&file.id),
-            None => self.shared.open_id() == file.id,
-        };
-        if !is_there {
-            return;
-        }
-        let path = file.path(&self.shared.folder);
-        warn!(path = %path.display(), "a file of the delivery log is damaged, as a reader has found; it is made again");
-        let mended = match file.day {
-            Some(day) => self.give_up_damaged(day),
-            None => self.renew_open().and_then(|()| self.catch_up()),
-        };
-        if let Err(error) = mended {
-            // The next reader finds it as it is, and says so again.
-            warn!(path = %path.display(), %error, "a damaged file of the delivery log cannot be made again");
-        }
-    }
-
     /// Makes the file of what is open again, with nothing in it.
     fn renew_open(&mut self) -> Result<(), StoreError> {
         let path = schema::open_path(&self.shared.folder);
@@ -235,11 +219,7 @@ impl StoreWriter {
     }
 
     fn take(&mut self, day: Day, part: DayPart) -> Result<Projected, StoreError> {
-        if !self.days.contains_key(&day) {
-            let file = day_file::open(&self.shared.folder, day, &self.kept).map_err(failed)?;
-            self.shared.appeared(day, file.rows);
-            self.days.insert(day, file);
-        }
+        self.open_day(day)?;
         self.heat(day).map_err(failed)?;
         match self.take_into(day, part) {
             Ok(taken) => {
@@ -249,6 +229,18 @@ impl StoreWriter {
             }
             Err(error) => Err(self.failed_in(day, &error)),
         }
+    }
+
+    /// Opens the file of a day, or makes it, where it is not open.
+    fn open_day(&mut self, day: Day) -> Result<(), StoreError> {
+        if !self.days.contains_key(&day) {
+            let path = schema::day_path(&self.shared.folder, day);
+            let file =
+                day_file::open(&self.shared.folder, day, &self.kept).map_err(|error| failed_at(&path, &error))?;
+            self.shared.appeared(day, file.rows);
+            self.days.insert(day, file);
+        }
+        Ok(())
     }
 
     /// Gives the cache to the day that is written.
@@ -289,8 +281,12 @@ impl StoreWriter {
             self.give_up(*day)?;
             info!(%day, "a day of the delivery log is given up");
         }
-        if !gone.is_empty() {
+        if self.open_from != self.oldest {
+            // Also where its days went before, and the process with them.
             self.open.forget_before(self.oldest.start_ms()).map_err(failed)?;
+            self.open_from = self.oldest;
+        }
+        if !gone.is_empty() {
             self.forget_erasures()?;
         }
         self.settle();
@@ -301,49 +297,29 @@ impl StoreWriter {
     fn cut(&mut self, ends: &BTreeMap<i32, i64>) -> Result<Vec<Day>, StoreError> {
         let is_cut = |(_, file): &(&Day, &DayFile)| file.covered.reaches_beyond(ends);
         let gone: Vec<Day> = self.days.iter().filter(is_cut).map(|(day, _)| *day).collect();
+        if !gone.is_empty() {
+            self.shared.begin_edition();
+        }
+        let is_open_cut = self.open.covers_from(ends);
+        if is_open_cut {
+            // First, for whoever is killed in the middle finds by the days alone that there is something to cut.
+            self.renew_open()?;
+        }
         for day in &gone {
             self.give_up(*day)?;
         }
-        if self.open.covers_from(ends) {
-            self.renew_open()?;
+        self.keep_erasures(&gone)?;
+        if is_open_cut {
             self.catch_up()?;
         }
         Ok(gone)
     }
 
-    /// What failed in a day's file, as a failure of the store. A damaged file is given up, and one that cannot be used for long enough.
-    fn failed_in(&mut self, day: Day, error: &rusqlite::Error) -> StoreError {
-        let path = schema::day_path(&self.shared.folder, day);
-        let given_up = if day_file::is_damaged(error) {
-            warn!(path = %path.display(), %error, "a file of the delivery log is damaged; it is made again");
-            self.give_up_damaged(day)
-        } else {
-            self.failed_day(day, error)
-        };
-        given_up.err().unwrap_or_else(|| failed_at(&path, error))
-    }
-
-    /// A day's file failed. Where it cannot be used though it is not damaged, and stays so, it is made again from Kafka like a damaged
-    /// one: else nothing would be filled in or given up any more because of one file.
-    fn failed_day(&mut self, day: Day, error: &rusqlite::Error) -> Result<(), StoreError> {
-        use rusqlite::ErrorCode::{CannotOpen, SystemIoFailure};
-        if !matches!(error.sqlite_error_code(), Some(SystemIoFailure | CannotOpen)) {
-            return Ok(());
-        }
-        let failures = self.failures.entry(day).or_default();
-        *failures += 1;
-        if *failures < FAILURES {
-            return Ok(());
-        }
-        warn!(%day, %error, failures, "the file of this day of the delivery log cannot be used; it is made again");
-        self.give_up_damaged(day)
-    }
-
-    /// As [`Self::give_up`], and whoever fills the store is told to look again.
-    fn give_up_damaged(&mut self, day: Day) -> Result<(), StoreError> {
-        let given_up = self.give_up(day);
+    /// Days go that are to be read again. Whoever fills the store is told so first: what they ask this thread comes behind it, and
+    /// whoever asks rows knows by it that some may be missing.
+    fn days_go(&self) {
+        self.shared.begin_edition();
         self.look_again();
-        given_up
     }
 
     fn look_again(&self) {
@@ -389,6 +365,7 @@ mod tests {
     use tokio::sync::watch;
     use uuid::Uuid;
 
+    use super::damage::FAILURES;
     use super::*;
     use crate::fact::{Fact, FactKind, LogRow, RowContent};
     use crate::position::Coordinates;
@@ -404,6 +381,7 @@ mod tests {
             next_id: AtomicU64::new(1),
             open_id: AtomicU64::new(0),
             given_up: watch::Sender::new(0),
+            edition: Arc::default(),
             erased: ErasedEvents::default(),
             _lock: lock(folder).unwrap(),
         });

@@ -37,6 +37,11 @@ impl TestServer {
         Self { folder, talk: Mutex::new((input, output)), _child: child }
     }
 
+    /// Its socket.
+    pub(super) fn socket(&self) -> String {
+        format!("{}/.s.PGSQL.5432", self.folder)
+    }
+
     /// A schema of it, as its owner.
     pub(super) fn options(&self, schema: &str) -> PostgresOptions {
         self.options_as("postgres", schema)

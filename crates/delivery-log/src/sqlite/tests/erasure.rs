@@ -101,3 +101,48 @@ async fn what_a_reader_holds_up_is_overwritten_once_it_has_ended() {
     store.retain(day).await.unwrap();
     assert_eq!(found(&place, texts), []);
 }
+
+/// As much of a topic of many partitions as is read at once: events with texts of their own, and what is quoted of each.
+fn batch(partitions: i32, from: i64, rows: i64) -> (Vec<LogChunk>, Vec<(Uuid, String)>) {
+    let (mut chunks, mut texts) = (Vec::new(), Vec::new());
+    let template = Made::new(1, 1, 0).one_event();
+    for partition in 0..partitions {
+        let mut lines = Vec::new();
+        for offset in from..from + rows {
+            let at = crate::position::Coordinates { partition, offset };
+            let event =
+                Uuid::from_u128((u128::from(partition.unsigned_abs()) << 64) | u128::from(offset.unsigned_abs()));
+            // As long as others and longer, so that pages are split wherever rows come.
+            let length = usize::try_from((offset * 31 + i64::from(partition) * 7) % 90).unwrap();
+            let text = format!("label-{partition}-{offset}-{}", "secret ".repeat(length));
+            let logged = LoggedEvent { coordinates: at, uuid: event, labels: Some(text.clone()), ..template.clone() };
+            texts.push((event, text));
+            lines.push(LogRow { offset, stored_ms: template.stored_ms, content: RowContent::Event(Box::new(logged)) });
+        }
+        chunks.push(LogChunk { partition, offsets: from..from + rows, rows: lines });
+    }
+    (chunks, texts)
+}
+
+#[tokio::test]
+async fn the_text_of_an_erased_event_stands_in_no_gap_of_a_page_that_rows_were_moved_out_of() {
+    const PARTITIONS: i32 = 16;
+    let mut folder = Folder::empty();
+    let place = folder.place.path().to_owned();
+    let store = folder.opened();
+    store.bind("attempts".to_owned()).await.unwrap();
+    let mut texts = Vec::new();
+    for from in (0..1_250).step_by(125) {
+        let (chunks, more) = batch(PARTITIONS, from, 125);
+        store.project(chunks).await.unwrap();
+        texts.extend(more);
+    }
+    assert_eq!(texts.len(), 20_000);
+    let erased: Vec<(Uuid, String)> = texts.into_iter().step_by(50).collect();
+    for (event, _) in &erased {
+        store.erase(*event).await.unwrap();
+    }
+    let erased: Vec<String> = erased.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(erased.len(), 400);
+    assert_eq!(found(&place, &erased), []);
+}
