@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chassis::metrics::{Histogram, IntCounter, IntCounterVec, IntGauge, LATENCY_SECONDS, Metrics, MetricsError, Registry};
+use chassis::metrics::{
+    Histogram, IntCounter, IntCounterVec, IntGauge, LATENCY_SECONDS, Metrics, MetricsError, Registry,
+};
 use chassis::server::ServerMetrics;
 use schemas::problem::{Code, Problem, ProblemId};
 

@@ -153,7 +153,11 @@ fn hear(live: &mut LiveGateways, record: &Record) {
 }
 
 /// Counts for ever, if anything is to be counted.
-pub(crate) async fn count(counter: Option<ReplicaCounter>, limits: &SendLimits, metrics: &GatewayMetrics) -> Infallible {
+pub(crate) async fn count(
+    counter: Option<ReplicaCounter>,
+    limits: &SendLimits,
+    metrics: &GatewayMetrics,
+) -> Infallible {
     if let Some(counter) = counter {
         follow::follow(&counter.topic, "how many gateways run", || counter.read(limits, metrics)).await;
     }

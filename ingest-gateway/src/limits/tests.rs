@@ -84,7 +84,11 @@ fn a_day_goes_on_from_where_all_replicas_are_when_their_number_changes() {
     let grown = SendLimits::new(1);
     assert_eq!(passed(&grown, hundred, 60, NOON), 60);
     grown.share(4);
-    assert_eq!(passed(&grown, hundred, 99, NOON), 10, "it is not shut for having had more than the part of one of four");
+    assert_eq!(
+        passed(&grown, hundred, 99, NOON),
+        10,
+        "it is not shut for having had more than the part of one of four"
+    );
     grown.share(0);
     assert!(grown.take(hundred, NOON).is_err());
 }
