@@ -4,6 +4,7 @@
 
 mod jobs;
 mod log;
+mod newer;
 mod shared_log;
 mod sources;
 mod support;
