@@ -144,7 +144,7 @@ impl Pod {
         let mut state = self.state.subscribe();
         let ready = state.wait_for(|state| *state == PodState::Ready);
         let outcome = tokio::select! {
-            ready = tokio::time::timeout(within, ready) => ready.is_ok(),
+            ready = tokio::time::timeout(within, ready) => matches!(ready, Ok(Ok(_))),
             () = self.incidents.any() => false,
         };
         ensure!(outcome, "{} is not ready: {:?}\n{}", self.name, self.incidents.all(), self.log_tail());
@@ -216,7 +216,7 @@ async fn launch(binary: &Path, plan: &ContainerPlan, log_file: &Path) -> anyhow:
 impl Kubelet {
     /// Until the process has ended, or nobody has the pod any more: then it is killed.
     async fn run(self, dropped: CancellationToken) {
-        drop(dropped.run_until_cancelled(self.keep()).await);
+        dropped.run_until_cancelled(self.keep()).await;
     }
 
     async fn keep(mut self) {

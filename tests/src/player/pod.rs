@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use super::manifests::{Manifests, texts};
+use super::manifests::Manifests;
 
 /// What there is beside the pod.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +81,7 @@ impl ContainerPlan {
         let mut plans = Vec::new();
         for (kind, ends) in [("initContainers", true), ("containers", false)] {
             for container in spec[kind].as_array().into_iter().flatten() {
-                let plan = Self::of(template, container, pod, beside);
+                let plan = Self::of(spec, container, pod, beside);
                 plans.push((plan.with_context(|| format!("{} of {}", container["name"], pod.name))?, ends));
             }
         }
@@ -89,9 +89,8 @@ impl ContainerPlan {
         Ok(plans)
     }
 
-    fn of(template: &Value, container: &Value, pod: &PodIdentity, beside: &Surroundings) -> anyhow::Result<Self> {
+    fn of(spec: &Value, container: &Value, pod: &PodIdentity, beside: &Surroundings) -> anyhow::Result<Self> {
         ensure!(container["command"].is_null(), "the image's own entry point is played, and no other command");
-        let spec = &template["spec"];
         let mounted = Mounted::of(container, pod);
         let mut files = BTreeMap::new();
         let mut folders = Vec::new();
@@ -114,7 +113,7 @@ impl ContainerPlan {
             .map(|argument| Ok(argument.as_str().with_context(|| format!("{argument} is no text"))?.to_owned()))
             .collect();
         let (arguments, ports) = (arguments?, ports(container, pod)?);
-        let mut environment = environment(template, container, pod, beside)?;
+        let mut environment = environment(container, pod, beside)?;
         for value in environment.values_mut() {
             *value = named(&mounted.translate(value), &beside.services);
         }
@@ -161,7 +160,6 @@ fn contents(volume: &Value, beside: &Surroundings) -> anyhow::Result<Vec<(String
 
 /// The variables of a container, `$(NAME)` replaced by those before it.
 fn environment(
-    template: &Value,
     container: &Value,
     pod: &PodIdentity,
     beside: &Surroundings,
@@ -171,7 +169,7 @@ fn environment(
         let name = text(variable, "name")?;
         let value = match &variable["valueFrom"] {
             Value::Null => variable["value"].as_str().unwrap_or_default().to_owned(),
-            from => value_from(from, template, pod, beside).with_context(|| name.to_owned())?,
+            from => value_from(from, pod, beside).with_context(|| name.to_owned())?,
         };
         let value = known.iter().fold(value, |value, (name, known)| value.replace(&format!("$({name})"), known));
         known.insert(name.to_owned(), value);
@@ -179,13 +177,12 @@ fn environment(
     Ok(known)
 }
 
-fn value_from(from: &Value, template: &Value, pod: &PodIdentity, beside: &Surroundings) -> anyhow::Result<String> {
+fn value_from(from: &Value, pod: &PodIdentity, beside: &Surroundings) -> anyhow::Result<String> {
     const INDEX: &str = "metadata.labels['apps.kubernetes.io/pod-index']";
     if let Some(path) = from["fieldRef"]["fieldPath"].as_str() {
         return match (path, pod.index) {
             ("metadata.name", _) => Ok(pod.name.clone()),
             (INDEX, Some(index)) => Ok(index.to_string()),
-            ("metadata.labels", _) => Ok(template["metadata"]["labels"].to_string()),
             _other => bail!("{path} of a pod that has none"),
         };
     }

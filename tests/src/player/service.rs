@@ -45,7 +45,7 @@ impl Service {
         let (address, stop, behind) = (listener.local_addr()?, CancellationToken::new(), Arc::default());
         let accepting = accept(listener, Arc::clone(&behind), spec.name.clone(), incidents);
         let stopped = stop.clone();
-        drop(tasks::spawn("service", async move { drop(stopped.run_until_cancelled(accepting).await) }));
+        drop(tasks::spawn("service", async move { stopped.run_until_cancelled(accepting).await }));
         Ok(Self { spec, address, behind, _stop: Arc::new(stop.drop_guard()) })
     }
 
