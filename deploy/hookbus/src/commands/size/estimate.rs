@@ -109,7 +109,7 @@ impl Estimate {
         for (topic, count) in partitions {
             config.topics.partitions.insert(topic.to_owned(), i32::try_from(count).unwrap_or(i32::MAX));
         }
-        let roles = sizes.into_iter().map(|(role, pods, cores)| RoleSize {
+        let roles = sizes.iter().map(|&(role, pods, cores)| RoleSize {
             role,
             pods,
             cores,
