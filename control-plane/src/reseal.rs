@@ -148,8 +148,7 @@ impl Resealer {
         let vault = std::sync::Arc::clone(self.catalog.vault());
         let decide = move |snapshot: &Snapshot, _moment: Moment| {
             let (mut changes, mut failed) = (Vec::new(), Vec::new());
-            // What a newer release has written is for it to seal.
-            for key in keys.iter().filter(|key| !snapshot.is_newer(key)) {
+            for key in &keys {
                 let Some(mut object) = find(snapshot, key) else { continue };
                 match reseal(&vault, key, &mut object) {
                     Ok(true) => changes.push(Change::Put(object)),
@@ -208,11 +207,9 @@ impl Resealer {
     fn look(&self, keys: &[ControlKey], survey: &mut Survey) {
         let current = self.vault().current_id();
         for key in keys {
-            let snapshot = self.catalog.read();
-            let (Some(object), is_newer) = (find(&snapshot, key), snapshot.is_newer(key)) else { continue };
-            drop(snapshot);
+            let Some(object) = find(&self.catalog.read(), key) else { continue };
             let ids: BTreeSet<&str> = object.sealed().into_iter().map(|sealed| sealed.kid.as_str()).collect();
-            if ids.iter().any(|id| *id != current) && !is_newer && !self.stuck.contains(key) {
+            if ids.iter().any(|id| *id != current) && !self.stuck.contains(key) {
                 survey.left.push(key.clone());
             }
             for id in ids {

@@ -36,8 +36,7 @@ pub use subscription::{
     Auth, BodyForm, DeliveryOrder, SigningScheme, SigningSecret, SkippedDelivery, Subscription, Target,
 };
 
-/// Current version of the shapes here, raised by each release that writes an object with anything in it that the release before does not
-/// know. A control plane changes no object of a version above its own: it would drop what it does not know.
+/// Current version of the shapes here.
 pub const VERSION: u8 = 1;
 
 /// The key of a control record.

@@ -164,8 +164,6 @@ codes! {
     LogBehind,
     /// 409: other objects refer to it.
     InUse,
-    /// 409: a newer release has written it, and this one does not know all of it.
-    NewerVersion,
     /// Part of the contract that is not built yet.
     NotBuilt,
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use catalog::{Rehearsed, Snapshot};
 use chassis::clock;
 use kafka::{ExclusiveError, KafkaError};
-use schemas::control::{ControlKey, ControlObject};
+use schemas::control::ControlKey;
 use schemas::record::OutRecord;
 use tracing::{debug, error, warn};
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use crate::store::audit::Audited;
 use crate::store::line::WriteOwner;
 use crate::store::log::{Encoded, Entry, encode};
 use crate::store::pending::{Decided, PendingWrite};
-use crate::store::refuse::{denied, late, newer_version, too_large, unreadable};
+use crate::store::refuse::{denied, late, too_large, unreadable};
 use crate::store::{Change, Moment, PAUSE, StoreInner, Turn};
 
 /// Writes of one transaction.
@@ -254,12 +254,7 @@ impl StoreInner {
     ) -> Vec<DecidedWrite> {
         let decide = |snapshot: &Snapshot, write: &mut Box<dyn PendingWrite>| {
             let moment = Moment { end: end.unwrap_or_else(|| snapshot.position()), now_ms: clock::now_ms() };
-            let mut decided = write.decide(snapshot, moment, &self.bytes);
-            let mut put = decided.changes.iter().filter_map(Change::put).map(ControlObject::key);
-            if let Some(key) = put.find(|key| snapshot.is_newer(key)) {
-                write.refuse(newer_version(&key));
-                decided = Decided::default();
-            }
+            let decided = write.decide(snapshot, moment, &self.bytes);
             let audited = Audited::take(snapshot, &decided.changes);
             DecidedWrite { decided, audited }
         };

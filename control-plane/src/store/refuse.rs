@@ -1,7 +1,6 @@
 //! What a write is refused with, beside what its own decision finds.
 
 use catalog::Snapshot;
-use schemas::control::ControlKey;
 use schemas::problem::{Code, ProblemId};
 use tracing::warn;
 
@@ -41,15 +40,6 @@ pub(super) fn denied(error: &kafka::KafkaError) -> Problem {
 /// What would be written could not be read by any process.
 pub(super) fn unreadable() -> Problem {
     Problem::new(ProblemId::InternalServerError, "the write would make an object that nobody could read")
-}
-
-/// The object says more than this release knows, which would be lost.
-pub(super) fn newer_version(key: &ControlKey) -> Problem {
-    let detail = format!(
-        "{key} was written by a newer release of Hookbus, and this control plane does not know all of it: ask one of that release, \
-         or look at it and delete it"
-    );
-    Problem::new(ProblemId::Validation, detail).with_status(409).with_code(Code::NewerVersion)
 }
 
 /// Too many wait already; nothing was decided.

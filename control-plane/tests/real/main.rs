@@ -4,7 +4,6 @@
 
 mod jobs;
 mod log;
-mod newer;
 mod shared_log;
 mod sources;
 mod support;

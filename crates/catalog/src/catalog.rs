@@ -314,10 +314,10 @@ impl Inner {
         *self.position.borrow()
     }
 
-    /// Number of subscriptions, the digest, and how many objects a newer release has written.
-    pub(crate) fn figures(&self) -> (usize, u64, usize) {
+    /// Number of subscriptions, and the digest.
+    pub(crate) fn figures(&self) -> (usize, u64) {
         let snapshot = self.snapshot.read();
-        (snapshot.subscriptions_total(), snapshot.digest(), snapshot.newer_objects())
+        (snapshot.subscriptions_total(), snapshot.digest())
     }
 
     pub(crate) fn set_ready(&self) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use schemas::control::{ControlKey, ControlObject, VERSION};
+use schemas::control::{ControlKey, ControlObject};
 use schemas::header;
 use schemas::record::Record;
 use uuid::Uuid;
@@ -18,8 +18,6 @@ use crate::subscription::Subscription;
 pub(crate) struct Change {
     pub(crate) offset: i64,
     pub(crate) write: Option<Write>,
-    /// A newer release has written it: it may say more than is read here.
-    pub(crate) is_newer: bool,
     pub(crate) kind: ChangeKind,
 }
 
@@ -52,9 +50,7 @@ impl Change {
         let size = record.headers.text(header::WRITE_SIZE).and_then(|text| text.parse().ok()).unwrap_or(1);
         let transaction = id(header::TRANSACTION_ID);
         let write = id(header::WRITE_ID).map(|id| Write { id, size, transaction: transaction.unwrap_or(id) });
-        let version: Option<u64> = record.headers.text(header::VERSION).and_then(|text| text.parse().ok());
-        let is_newer = version.is_some_and(|version| version > u64::from(VERSION));
-        Self { offset: record.offset, write, is_newer, kind: ChangeKind::decode(record, vault) }
+        Self { offset: record.offset, write, kind: ChangeKind::decode(record, vault) }
     }
 }
 
@@ -147,6 +143,6 @@ impl Change {
             },
             Err(error) => undecodable(&key, &error.to_string()),
         };
-        Self { offset, write: None, is_newer: false, kind }
+        Self { offset, write: None, kind }
     }
 }

@@ -11,8 +11,6 @@ pub(crate) struct CatalogMetrics {
     pub(crate) digest: IntGauge,
     /// Subscriptions in the snapshot.
     pub(crate) subscriptions: IntGauge,
-    /// Objects that a newer release has written: this one changes none of them.
-    pub(crate) newer: IntGauge,
     /// Control records applied since the start.
     pub(crate) applied: IntCounter,
     /// Control records that could not be decoded since the start.
@@ -31,8 +29,6 @@ impl CatalogMetrics {
                 "Digest of the snapshot's objects: equal in every process whose snapshot is the same.",
             )?,
             subscriptions: metrics.gauge("subscriptions", "Subscriptions in the snapshot.")?,
-            newer: metrics
-                .gauge("newer_objects", "Objects that a newer release has written: this one changes none of them.")?,
             applied: metrics.counter("records_applied_total", "Control records applied since the start.")?,
             undecodable: metrics
                 .counter("records_undecodable_total", "Control records that could not be decoded since the start.")?,

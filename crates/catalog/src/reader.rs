@@ -162,14 +162,6 @@ impl Reader {
                         reason, "control record cannot be decoded, the former object stays"
                     );
                 }
-                if let (true, ChangeKind::Put(object, ..)) = (change.is_newer, &change.kind)
-                    && let Some(swallowed) = self.limited.permit("newer")
-                {
-                    warn!(
-                        topic = %self.partition.topic, offset = record.offset, key = %object.key(), swallowed,
-                        "an object was written by a newer release: what this one does not know of it is passed over, and it changes none of it"
-                    );
-                }
                 batch.push(change);
             }
             TailEvent::Eof { position, .. } => batch.reach(position),
@@ -182,10 +174,9 @@ impl Reader {
         self.metrics.applied.inc_by(records);
         self.metrics.position.set(self.inner.position());
         if records > 0 {
-            let (subscriptions, digest, newer) = self.inner.figures();
+            let (subscriptions, digest) = self.inner.figures();
             self.metrics.subscriptions.set(i64::try_from(subscriptions).unwrap_or(i64::MAX));
             self.metrics.digest.set(i64::try_from(digest).unwrap_or(i64::MAX));
-            self.metrics.newer.set(i64::try_from(newer).unwrap_or(i64::MAX));
         }
     }
 
@@ -237,7 +228,7 @@ mod tests {
     fn change(offset: i64, id: u128, size: u32) -> Change {
         let id = Uuid::from_u128(id);
         let write = Some(Write { id, size, transaction: id });
-        Change { offset, write, is_newer: false, kind: ChangeKind::Unknown }
+        Change { offset, write, kind: ChangeKind::Unknown }
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! application itself; what belongs to an application that is not there is simply not found.
 
 mod answers;
-mod newer;
 mod orphans;
 mod pages;
 mod registries;
@@ -33,7 +32,6 @@ use crate::subscription::Subscription;
 use crate::transactions::Transactions;
 
 use self::answers::AnswerTable;
-use self::newer::NewerObjects;
 use self::registries::RegistryTable;
 use self::sources::SourceTable;
 use self::tenants::Tenants;
@@ -71,7 +69,6 @@ pub struct Snapshot {
     answers: AnswerTable,
     /// Answers that are kept are not held: this process gives none.
     passes_answers: bool,
-    newer: NewerObjects,
 }
 
 /// What belongs to one application.
@@ -232,7 +229,6 @@ impl Snapshot {
         if let Some(write) = change.write {
             self.transactions.remember(write.transaction);
         }
-        self.newer.note(&change);
         self.change(change.kind);
         self.applied = Some(change.offset);
         self.pass(change.offset + 1);
@@ -264,6 +260,11 @@ impl Snapshot {
             ChangeKind::Undecodable { .. } => self.undecodable += 1,
             ChangeKind::Unknown => {}
         }
+    }
+
+    /// A snapshot for a process that gives no answers.
+    pub(crate) fn without_answers() -> Self {
+        Self { passes_answers: true, ..Self::default() }
     }
 
     /// Everything below is applied: the end was seen there.

@@ -80,11 +80,6 @@ impl Object {
         }
     }
 
-    /// Whether it is an answer that is kept for a repeat.
-    pub(crate) fn is_kept_answer(&self) -> bool {
-        matches!(self, Self::KeptAnswer(_))
-    }
-
     /// The key it stands under.
     pub(crate) fn key(&self) -> ControlKey {
         match self {

@@ -107,28 +107,6 @@ fn position_is_the_next_offset_and_applied_the_last_record() {
 }
 
 #[test]
-fn what_a_newer_release_has_written_is_known_by_its_version() {
-    let (mut snapshot, vault) = (Snapshot::default(), vault());
-    let object = boxed(subscription(2, None, "a.*", true));
-    let mut apply = |offset, version: Option<u8>, it: (String, Option<Bytes>)| {
-        let mut record = record(offset, it);
-        if let Some(version) = version {
-            record.headers = [(header::VERSION, version.to_string().as_str())].into_iter().collect();
-        }
-        snapshot.apply(Change::decode(&record, &vault));
-        (snapshot.is_newer(&object.key()), snapshot.newer_objects())
-    };
-    let newer = schemas::control::VERSION + 1;
-    assert_eq!(apply(0, Some(newer), put(&object)), (true, 1));
-    assert_eq!(apply(1, Some(newer), put(&application(None))), (true, 2));
-    assert_eq!(apply(2, Some(newer), ("tomorrow/-/1".to_owned(), Some(Bytes::new()))), (true, 2), "no object of ours");
-    let unread = (boxed(subscription(3, None, "a.*", true)).key().to_string(), Some("{".into()));
-    assert_eq!(apply(3, Some(newer), unread), (true, 3), "what is not read at all is not written over either");
-    assert_eq!(apply(4, None, put(&object)), (false, 2), "an older release knew all of it");
-    assert_eq!(apply(5, Some(newer), gone(&application(None))), (false, 1));
-}
-
-#[test]
 fn a_child_may_stand_before_its_parent() {
     let vault = vault();
     let children = [put(&secret(&vault, 1, "token")), put(&boxed(subscription(2, Some("mine"), "a.*", true)))];
@@ -477,7 +455,7 @@ fn a_transaction_of_many_writes_is_remembered_as_one() {
         for write in 0..writes_of_one {
             let id = Uuid::from_u128(1_000_000 + transaction * writes_of_one + write);
             let write = Some(crate::change::Write { id, size: 1, transaction: Uuid::from_u128(transaction) });
-            snapshot.apply(Change { offset, write, is_newer: false, kind: ChangeKind::Unknown });
+            snapshot.apply(Change { offset, write, kind: ChangeKind::Unknown });
             offset += 1;
         }
     }
