@@ -30,6 +30,7 @@ dev: setup
 setup-test:
 	@deploy/setup.sh test
 	@tests/clients/prepare.sh
+	@deploy/helm/prepare.sh helm
 
 # After a change of the OpenAPI document: writes sdks/surface.txt anew, which is to be committed with it.
 sdks:
@@ -70,6 +71,7 @@ unit:
 	cargo test --locked $(if $(p),-p $(p),--workspace) $(if $(filter hookbus,$(p)),,--lib) --bins -- $(addprefix --skip ,$(needs_kafka))
 
 faults: setup
+	@deploy/helm/prepare.sh helm
 	cargo build --locked --workspace --all-targets
 	# The whole workspace, so that its dependencies are not built a second time with the features of one crate.
 	cargo test --locked --workspace --lib ten_thousand_worlds -- --ignored

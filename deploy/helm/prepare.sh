@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what checks the chart, pinned, into var/cache/chart: Helm 3 and 4, Kubernetes' schemas, and promtool if the machine has
 # none. What is there already costs nothing and needs no network.
+# usage: deploy/helm/prepare.sh [helm]   with `helm` that alone: what the tests need, which play a release of the chart
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 . "$here/../once.sh"
@@ -28,10 +29,14 @@ fetch_promtool() {
     "$cache/prometheus/usr/bin/promtool" --version >/dev/null
 }
 
+if [ "$(uname -m)" != x86_64 ] && [ "${1:-}" = helm ]; then
+    command -v helm >/dev/null || { say "Helm is pinned for x86-64 alone, this is $(uname -m). Put a helm of 3.17 or newer into PATH." >&2; exit 1; }
+    exit 0
+fi
 if [ "$(uname -m)" != x86_64 ]; then
     say "Helm is pinned for x86-64 alone, this is $(uname -m): the chart cannot be checked here" >&2
     exit 1
 fi
-once python "$here/tools/requirements.txt" "Kubernetes' schemas (about 25 MB)" python_environment python "$here/tools/requirements.txt"
+[ "${1:-}" = helm ] || once python "$here/tools/requirements.txt" "Kubernetes' schemas (about 25 MB)" python_environment python "$here/tools/requirements.txt"
 once helm "$here/tools/helm.txt" "Helm 3 and 4 (about 70 MB)" helms
-command -v promtool >/dev/null || [ -x "$cache/prometheus/usr/bin/promtool" ] || fetch_promtool
+[ "${1:-}" = helm ] || command -v promtool >/dev/null || [ -x "$cache/prometheus/usr/bin/promtool" ] || fetch_promtool

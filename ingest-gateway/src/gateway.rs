@@ -103,7 +103,7 @@ impl Gateway {
             ready: AtomicBool::new(false),
             recheck: Recheck::default(),
             recent: RecentIds::new(config.recent_ids),
-            limits: SendLimits::new(config.replicas),
+            limits: SendLimits::new(config.replicas.unwrap_or(1)),
             budget: BodyBudget::new(config.max_in_flight_bytes, parts.metrics.server.body_bytes.clone()),
             request_ids: RequestIds::new(),
             cross_origin: CrossOrigin::new(&config.cors_origins),

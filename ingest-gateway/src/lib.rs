@@ -9,7 +9,7 @@
 //!   its events    parse -> validate | cloud_event | batch
 //!   each event    ingest -> recent_ids (409) -> limits (429) -> publish (acks=all) -> response (201)
 //!
-//! beside it       status: tells how the gateway is doing
+//! beside it       status: tells how the gateway is doing;  replicas: counts the gateways that share the limits
 //! ```
 //!
 //! **201 means acknowledged**: by all in-sync replicas, never before. A repeat of an id whose first record was acknowledged
@@ -56,6 +56,7 @@ mod problem;
 mod publish;
 mod query;
 mod recent_ids;
+mod replicas;
 mod response;
 mod route;
 mod serve;
@@ -86,6 +87,7 @@ use crate::forward::Forwarder;
 use crate::gateway::Gateway;
 use crate::limits::Allowance;
 use crate::metrics::GatewayMetrics;
+use crate::replicas::{FirstCount, ReplicaCounter};
 use crate::status::StatusReporter;
 
 /// What the gateway stands on.
@@ -130,6 +132,7 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
     let default = Allowance { per_second: config.rate_per_second, per_day: config.quota_per_day };
     let directory = CatalogDirectory::new(deps.catalog, &config.admin_keys, default);
     let message_timeout = config.message_timeout;
+    let replicas = config.replicas;
     let forwarded = config.forward.clone().filter(|_to| deps.fallback.is_none());
     let forwarder = forwarded.map(|to| Forwarder::new(to, metrics.clone())).transpose()?;
     let gateway = Gateway::new(
@@ -143,9 +146,20 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
             metrics: metrics.clone(),
         },
     );
+    metrics.replicas.set(replicas.unwrap_or(1).into());
+    let (counter, counted) = match replicas {
+        Some(_) => (None, FirstCount::not_needed()),
+        None => {
+            let (counter, counted) = ReplicaCounter::new(&deps.connection, &deps.topics, &deps.kafka.slot);
+            (Some(counter), counted)
+        }
+    };
+    let limited = Arc::clone(&gateway);
+    let serving = serve::serve(gateway, deps.tls, listener, (latch, counted), shutdown);
     tokio::select! {
-        () = status.during(serve::serve(gateway, deps.tls, listener, latch, shutdown)) => {}
+        () = status.during(serving) => {}
         never = follow(producer.state(), &health, &metrics) => match never {},
+        never = replicas::count(counter, limited.limits(), &metrics) => match never {},
     }
     producer.flush(message_timeout).await.map_err(failed)
 }

@@ -4,6 +4,9 @@
 //! sum is right where a balancer spreads evenly, and stricter where it does not. What is counted is in memory: a replica that
 //! restarts begins its day anew, which lets at most one share more pass.
 //!
+//! How many replicas there are may change ([`crate::replicas`]). Each event stands for one of every replica there was when it came, so
+//! a day's quota goes on from where all of them are: a replica that is left alone has what is left of the whole.
+//!
 //! The instance's default counts for all applications of an organization together where neither has a limit of its own:
 //! otherwise whoever makes one application more has it once more. An organization with a limit bounds its applications by that.
 //!
@@ -13,6 +16,7 @@
 mod usage;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use schemas::ids::{ApplicationId, OrganizationId};
@@ -93,12 +97,14 @@ pub(crate) enum Over {
 pub(crate) struct Counted {
     senders: Senders,
     day: i64,
+    /// How many events it stood for.
+    replicas: u32,
 }
 
 /// The counts of this replica.
 #[derive(Debug)]
 pub(crate) struct SendLimits {
-    replicas: u32,
+    replicas: AtomicU32,
     shards: [Mutex<LimitShard>; SHARDS],
     application_keys: usize,
 }
@@ -149,7 +155,17 @@ impl Senders {
 impl SendLimits {
     /// Counts for one of so many replicas.
     pub(crate) fn new(replicas: u32) -> Self {
-        Self { replicas: replicas.max(1), shards: Default::default(), application_keys: APPLICATION_KEYS }
+        let replicas = AtomicU32::new(replicas.max(1));
+        Self { replicas, shards: Default::default(), application_keys: APPLICATION_KEYS }
+    }
+
+    /// So many replicas share the limits from now on.
+    pub(crate) fn share(&self, replicas: u32) {
+        self.replicas.store(replicas.max(1), Ordering::Relaxed);
+    }
+
+    fn replicas(&self) -> u32 {
+        self.replicas.load(Ordering::Relaxed)
     }
 
     /// Counts an event, or says which limit it is beyond; then nothing is counted. `None`: there is no limit to count against.
@@ -157,20 +173,20 @@ impl SendLimits {
         if senders.limited().next().is_none() {
             return Ok(None);
         }
-        let day = now_ms.div_euclid(DAY_MS);
+        let (day, replicas) = (now_ms.div_euclid(DAY_MS), self.replicas());
         let mut shard = self.shard(senders.organization).lock();
         let usages = shard.of(senders.organization, now_ms);
         usages.make_room(senders.application, self.application_keys, now_ms);
         // All are asked before any counts: what one refuses is not used up at the others.
         for (whose, allowance) in senders.limited() {
             let usage = usages.of(whose, senders.application, self.application_keys);
-            usage.turn(day, allowance, self.replicas);
-            usage.ask(whose, allowance, self.replicas, now_ms)?;
+            usage.turn(day, allowance, replicas);
+            usage.ask(whose, allowance, now_ms)?;
         }
         for (whose, allowance) in senders.limited() {
-            usages.of(whose, senders.application, self.application_keys).count(allowance, now_ms);
+            usages.of(whose, senders.application, self.application_keys).count(allowance, replicas, now_ms);
         }
-        Ok(Some(Counted { senders, day }))
+        Ok(Some(Counted { senders, day, replicas }))
     }
 
     /// Says whether an event would be beyond a rate, and counts nothing: asked before a body is read, so that who sends too fast
@@ -186,7 +202,7 @@ impl SendLimits {
             // A rate that was changed is taken over with the next event that counts.
             let known = usages.and_then(|usages| usages.known(whose, senders.application));
             match known.filter(|usage| usage.rate() == allowance.per_second) {
-                Some(usage) => usage.ask(whose, allowance, self.replicas, now_ms)?,
+                Some(usage) => usage.ask(whose, allowance, now_ms)?,
                 None if allowance.per_second == Some(0) => {
                     return Err(Over::Rate { whose, per_second: 0, retry_after_s: SHUT_S });
                 }
@@ -198,11 +214,11 @@ impl SendLimits {
 
     /// The event was not accepted: it does not count against the day. Its place in the second is used up.
     pub(crate) fn give_back(&self, counted: Counted) {
-        let Counted { senders, day } = counted;
+        let Counted { senders, day, replicas } = counted;
         let mut shard = self.shard(senders.organization).lock();
         let Some(usages) = shard.organizations.get_mut(&senders.organization) else { return };
         for (whose, _allowance) in senders.limited() {
-            usages.of(whose, senders.application, self.application_keys).give_back(day);
+            usages.of(whose, senders.application, self.application_keys).give_back(day, replicas);
         }
     }
 

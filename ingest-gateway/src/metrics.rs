@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chassis::metrics::{Histogram, IntCounter, IntCounterVec, LATENCY_SECONDS, Metrics, MetricsError, Registry};
+use chassis::metrics::{
+    Histogram, IntCounter, IntCounterVec, IntGauge, LATENCY_SECONDS, Metrics, MetricsError, Registry,
+};
 use chassis::server::ServerMetrics;
 use schemas::problem::{Code, Problem, ProblemId};
 
@@ -55,6 +57,8 @@ pub(crate) struct GatewayMetrics {
     pub(crate) rechecks: IntCounter,
     /// Requests passed on to the control plane, by what came of it.
     forwarded: IntCounterVec,
+    /// Gateways that share the limits: as configured, or as this one counts them.
+    pub(crate) replicas: IntGauge,
 }
 
 /// What came of a request that was passed on.
@@ -112,6 +116,8 @@ impl GatewayMetrics {
                 .counter("producers_replaced_total", "Clients of Kafka that failed for good and were replaced.")?,
             rechecks: metrics
                 .counter("rechecks_total", "Times the catalog was brought up to date before a refusal.")?,
+            replicas: metrics
+                .gauge("replicas", "Gateways that share the limits: as configured, or as this one counts them.")?,
             forwarded: {
                 let help = "Requests passed on to the control plane, by what came of it.";
                 metrics.counters_of(

@@ -11,16 +11,18 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use crate::gateway::Gateway;
+use crate::replicas::FirstCount;
 
 /// Serves until the shutdown is requested and every connection has ended.
 pub(crate) async fn serve(
     gateway: Arc<Gateway>,
     tls: Option<ListenerTls>,
     listener: TcpListener,
-    latch: Latch,
+    ready: (Latch, FirstCount),
     shutdown: Shutdown,
 ) {
-    let ready = tasks::spawn("gateway-ready", become_ready(Arc::clone(&gateway), latch, shutdown.clone()));
+    let (latch, counted) = ready;
+    let ready = tasks::spawn("gateway-ready", become_ready(Arc::clone(&gateway), latch, counted, shutdown.clone()));
     let server = Server::new("gateway", gateway.server_limits(), tls, gateway.metrics().server.clone());
     server.serve(gateway, listener, shutdown).await;
     if let Err(error) = ready.await {
@@ -28,9 +30,13 @@ pub(crate) async fn serve(
     }
 }
 
-async fn become_ready(gateway: Arc<Gateway>, latch: Latch, shutdown: Shutdown) {
+async fn become_ready(gateway: Arc<Gateway>, latch: Latch, counted: FirstCount, shutdown: Shutdown) {
+    let both = async {
+        counted.known().await;
+        gateway.become_ready().await;
+    };
     tokio::select! {
-        () = gateway.become_ready() => {
+        () = both => {
             latch.release();
             info!("events are taken");
         }

@@ -11,6 +11,9 @@ pub const KAFKA: &str = "HOOKBUS_TEST_KAFKA";
 /// Their listeners for proxies: `port:advertised`, separated by commas.
 pub const PROXIED: &str = "HOOKBUS_TEST_PROXIED";
 
+/// The Helm to render the chart with, if it is neither where `deploy/helm/prepare.sh` puts it nor on the path.
+pub const HELM: &str = "HOOKBUS_TEST_HELM";
+
 /// A variable that is set and not empty.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration file: this is their one place")]

@@ -8,6 +8,7 @@
 //!        StubRegistry  has schemas by id and GUID, and fails as it is told
 //!               ^
 //!   Process: one role of the built binary, killed, frozen and stopped by id
+//!    Player: a release of the chart, each pod a process
 //!               |
 //!             Proxy    between a role and Kafka: cuts, stalls, loses one answer of one kind
 //!               v
@@ -28,6 +29,7 @@ pub mod http;
 pub mod ledger;
 pub mod moved_clock;
 pub mod pipeline;
+pub mod player;
 pub mod proxy;
 pub mod registry;
 pub mod strict;
@@ -42,6 +44,7 @@ pub use hostile::Hostile;
 pub use ledger::Expect;
 pub use moved_clock::MovedClock;
 pub use pipeline::Pipeline;
+pub use player::Player;
 pub use proxy::Proxy;
 pub use registry::StubRegistry;
 pub use supervisor::Process;

@@ -25,19 +25,39 @@ pub enum Unsaid {
 /// # Errors
 /// As [`kafka_dev::prepare`] and [`Broker::start`].
 pub async fn start(folder: &Path, users: &[&str], unsaid: Unsaid) -> anyhow::Result<(Broker, String)> {
+    start_for(folder, "PLAIN", &login(users), "User:ANONYMOUS", unsaid).await
+}
+
+/// The same for users whose passwords are given to Kafka itself, for SCRAM-SHA-512, after its start. One of them is an administrator.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_scram(folder: &Path, administrator: &str) -> anyhow::Result<(Broker, String)> {
+    let login = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+    let administrators = format!("User:ANONYMOUS;User:{administrator}");
+    start_for(folder, "SCRAM-SHA-512", login, &administrators, Unsaid::Refused).await
+}
+
+async fn start_for(
+    folder: &Path,
+    mechanism: &str,
+    login: &str,
+    administrators: &str,
+    unsaid: Unsaid,
+) -> anyhow::Result<(Broker, String)> {
     let jars = kafka_dev::prepare(&broker::cache(), |line| tracing::info!("{line}")).await?;
     let port = ports::choose()?;
-    let login = login(users);
+    let login_of = format!("listener.name.proxied0.{}.sasl.jaas.config", mechanism.to_lowercase());
     let allowed = if unsaid == Unsaid::Allowed { "true" } else { "false" };
     let mut options = BrokerOptions::new(jars, folder.join("kafka"), folder.join("kafka.log"));
     options.quick = true;
     options.proxied = vec![Proxied { port, advertised: port }];
     options.properties = [
         ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED0:SASL_PLAINTEXT"),
-        ("sasl.enabled.mechanisms", "PLAIN"),
-        ("listener.name.proxied0.plain.sasl.jaas.config", &login),
+        ("sasl.enabled.mechanisms", mechanism),
+        (&login_of, login),
         ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
-        ("super.users", "User:ANONYMOUS"),
+        ("super.users", administrators),
         ("allow.everyone.if.no.acl.found", allowed),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -19,6 +19,7 @@ CHECKS = [
     examples.names,
     examples.references,
     examples.one_address,
+    examples.gateways_are_counted,
     examples.documented_install,
     wrong.refused,
     binary.schema_in_step,

@@ -186,6 +186,21 @@ def one_address() -> str:
     return f"{len(cases)} cases"
 
 
+def gateways_are_counted() -> str:
+    """Gateways divide limits by a number that is right: the chart's, or, where something else scales them, their own count."""
+    minimal = [CHART / "ci/minimal.yaml"]
+    cases = [
+        ("{}", "2"),
+        ("gateway: { replicas: 5 }", "5"),
+        ("gateway: { replicas: 5, autoscaling: { hpa: { enabled: true, maxReplicas: 9 } } }", "0"),
+    ]
+    for given, wanted in cases:
+        pod = by_key(render("helm3", minimal, given=given))[("Deployment", "hooks-hookbus-gateway")]["spec"]["template"]["spec"]
+        told = [e["value"] for e in pod["containers"][0]["env"] if e["name"] == "HOOKBUS__GATEWAY__REPLICAS"]
+        assert told == [wanted], f"{given}: {told}"
+    return f"{len(cases)} cases"
+
+
 def documented_install() -> str:
     """docs/install.md takes five commands, and what its `helm install` sets is enough."""
     page = (ROOT / "docs/install.md").read_text()

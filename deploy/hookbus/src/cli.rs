@@ -10,6 +10,7 @@ pub(crate) mod offsets;
 pub(crate) mod operate;
 pub(crate) mod registry;
 pub(crate) mod rejected;
+pub(crate) mod size;
 pub(crate) mod source;
 pub(crate) mod subscription;
 
@@ -146,6 +147,9 @@ pub(crate) enum Command {
     /// Print what each role must be allowed to do in Kafka.
     #[command(after_help = operate::ACLS_HELP)]
     Acls(operate::AclsArgs),
+    /// Say what an installation needs for so many events: processes, partitions, memory, disks and networks.
+    #[command(after_help = size::SIZE_HELP)]
+    Size(size::SizeArgs),
     /// Show the configuration.
     Config {
         /// What to show.

@@ -24,6 +24,7 @@ pub(crate) mod rejected;
 pub(crate) mod replay;
 pub(crate) mod retries;
 pub(crate) mod role;
+pub(crate) mod size;
 pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod subscription;

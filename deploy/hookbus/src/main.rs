@@ -113,6 +113,7 @@ fn run(cli: Cli) -> Result<()> {
             with_kafka(runtime()?.block_on(commands::audit::run(&connection, &loaded.config.topics, &args)), &loaded)
         }
         Command::Doctor(args) => doctor(&args, file),
+        Command::Size(args) => commands::size::run(file, &args),
         Command::Explain { code } => commands::explain::run(code.as_deref()),
         Command::Ready => commands::ready::run(&config::load(file, config::environment())?.config.admin),
         Command::Status(args) => {

@@ -75,6 +75,48 @@ fn a_replica_enforces_its_share() {
 }
 
 #[test]
+fn a_day_goes_on_from_where_all_replicas_are_when_their_number_changes() {
+    let hundred = senders(quota(100), Allowance::default());
+    let limits = SendLimits::new(4);
+    assert_eq!(passed(&limits, hundred, 20, NOON), 20, "80 of all, where each of the four took as many");
+    limits.share(2);
+    assert_eq!(passed(&limits, hundred, 99, NOON), 10, "two share the 20 that are left");
+    let grown = SendLimits::new(1);
+    assert_eq!(passed(&grown, hundred, 60, NOON), 60);
+    grown.share(4);
+    assert_eq!(
+        passed(&grown, hundred, 99, NOON),
+        10,
+        "it is not shut for having had more than the part of one of four"
+    );
+    grown.share(0);
+    assert!(grown.take(hundred, NOON).is_err());
+}
+
+#[test]
+fn a_rate_is_shared_anew_and_what_was_taken_stays_taken() {
+    let limits = SendLimits::new(1);
+    let ten = senders(rate(10), Allowance::default());
+    assert_eq!(passed(&limits, ten, 50, NOON), 10);
+    limits.share(5);
+    assert_eq!(passed(&limits, ten, 50, NOON), 0, "nobody has a second twice");
+    assert_eq!(passed(&limits, ten, 50, NOON + 60_000), 2);
+    limits.share(1);
+    assert_eq!(passed(&limits, ten, 50, NOON + 120_000), 10);
+}
+
+#[test]
+fn what_is_given_back_is_what_it_stood_for() {
+    let limits = SendLimits::new(4);
+    let eight = senders(quota(8), Allowance::default());
+    let counted = limits.take(eight, NOON).unwrap().unwrap();
+    assert_eq!(passed(&limits, eight, 9, NOON), 1);
+    limits.share(1);
+    limits.give_back(counted);
+    assert_eq!(passed(&limits, eight, 9, NOON), 4, "the other one still stands for four");
+}
+
+#[test]
 fn the_day_ends_at_midnight_utc() {
     let limits = SendLimits::new(1);
     let three = senders(Allowance::default(), quota(3));

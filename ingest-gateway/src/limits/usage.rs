@@ -26,12 +26,19 @@ pub(super) struct OrganizationUsage {
 /// What one application, or all of an organization, has used.
 #[derive(Debug)]
 pub(super) struct Usage {
-    /// The rate the bucket was made for, and the bucket.
-    bucket: Option<(u32, TokenBucket)>,
+    bucket: Option<ShareOfRate>,
     /// Days since 1970.
     day: i64,
-    /// Events of that day.
+    /// Events of that day, of all replicas as far as this one can tell: each of its own stands for one of every replica.
     used: u64,
+}
+
+/// This replica's part of a rate.
+#[derive(Debug)]
+struct ShareOfRate {
+    per_second: u32,
+    replicas: u32,
+    bucket: TokenBucket,
 }
 
 // === impl OrganizationUsage ===
@@ -86,33 +93,33 @@ impl Default for Usage {
 }
 
 impl Usage {
-    /// Turns to the day and the limits of now; a changed rate keeps what is used up. A bucket that is not asked for stays: among
+    /// Turns to the day, the limits and the replicas of now; a changed rate keeps what is used up. A bucket that is not asked for stays: among
     /// those who share it some may have a rate and others not.
     pub(super) fn turn(&mut self, day: i64, allowance: Allowance, replicas: u32) {
         if self.day != day {
             self.day = day;
             self.used = 0;
         }
-        let Some(rate) = allowance.per_second else { return };
-        if self.rate() == Some(rate) {
+        let Some(per_second) = allowance.per_second else { return };
+        if self.bucket.as_ref().is_some_and(|share| (share.per_second, share.replicas) == (per_second, replicas)) {
             return;
         }
-        let (share, burst) = share_of_rate(rate, replicas);
+        let (rate, burst) = share_of_rate(per_second, replicas);
         let bucket = match self.bucket.take() {
-            Some((_, mut bucket)) => bucket.set_rate(share, burst).map(|()| bucket),
-            None => TokenBucket::new(share, burst),
+            Some(ShareOfRate { mut bucket, .. }) => bucket.set_rate(rate, burst).map(|()| bucket),
+            None => TokenBucket::new(rate, burst),
         };
-        self.bucket = bucket.ok().map(|bucket| (rate, bucket));
+        self.bucket = bucket.ok().map(|bucket| ShareOfRate { per_second, replicas, bucket });
     }
 
     /// The rate its bucket was made for.
     pub(super) fn rate(&self) -> Option<u32> {
-        self.bucket.as_ref().map(|(rate, _)| *rate)
+        self.bucket.as_ref().map(|share| share.per_second)
     }
 
-    pub(super) fn ask(&self, whose: Whose, allowance: Allowance, replicas: u32, now_ms: i64) -> Result<(), Over> {
+    pub(super) fn ask(&self, whose: Whose, allowance: Allowance, now_ms: i64) -> Result<(), Over> {
         if let Some(per_day) = allowance.per_day
-            && self.used >= per_day.div_ceil(u64::from(replicas))
+            && self.used >= per_day
         {
             return Err(Over::Quota { whose, per_day });
         }
@@ -120,7 +127,7 @@ impl Usage {
             return Err(Over::Rate { whose, per_second: 0, retry_after_s: SHUT_S });
         }
         let bucket = self.bucket.as_ref().filter(|_bucket| allowance.per_second.is_some());
-        let Some((per_second, bucket)) = bucket else { return Ok(()) };
+        let Some(ShareOfRate { per_second, bucket, .. }) = bucket else { return Ok(()) };
         let wait_ms = bucket.next_ms(now_ms).saturating_sub(now_ms);
         if wait_ms <= 0 {
             return Ok(());
@@ -130,26 +137,26 @@ impl Usage {
         Err(Over::Rate { whose, per_second: *per_second, retry_after_s })
     }
 
-    pub(super) fn count(&mut self, allowance: Allowance, now_ms: i64) {
-        self.used = self.used.saturating_add(1);
-        if let Some((_, bucket)) = &mut self.bucket
+    pub(super) fn count(&mut self, allowance: Allowance, replicas: u32, now_ms: i64) {
+        self.used = self.used.saturating_add(u64::from(replicas));
+        if let Some(share) = &mut self.bucket
             && allowance.per_second.is_some()
         {
             // It was asked under the same lock.
-            bucket.try_take(now_ms);
+            share.bucket.try_take(now_ms);
         }
     }
 
     /// An event of that day was not accepted after all.
-    pub(super) fn give_back(&mut self, day: i64) {
+    pub(super) fn give_back(&mut self, day: i64, replicas: u32) {
         if self.day == day {
-            self.used = self.used.saturating_sub(1);
+            self.used = self.used.saturating_sub(u64::from(replicas));
         }
     }
 
     /// It was used today, or its bucket is not full.
     fn says_something(&self, now_ms: i64) -> bool {
-        let is_busy = self.bucket.as_ref().is_some_and(|(_, bucket)| !bucket.is_full(now_ms));
+        let is_busy = self.bucket.as_ref().is_some_and(|share| !share.bucket.is_full(now_ms));
         is_busy || (self.day == now_ms.div_euclid(DAY_MS) && self.used > 0)
     }
 }

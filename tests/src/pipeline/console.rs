@@ -121,6 +121,15 @@ pub async fn acls(brokers: &str, rule: &[&str]) -> anyhow::Result<()> {
     run(&[&command, rule].concat(), &[]).await
 }
 
+/// Gives a user a password for SCRAM with `kafka-configs`.
+///
+/// # Errors
+/// As [`produce`].
+pub async fn scram_user(brokers: &str, user: &str, password: &str) -> anyhow::Result<()> {
+    let credential = format!("SCRAM-SHA-512=[iterations=4096,password={password}]");
+    configure(brokers, &["--entity-type", "users", "--entity-name", user], &credential).await
+}
+
 async fn configure(brokers: &str, entity: &[&str], setting: &str) -> anyhow::Result<()> {
     let mut arguments = vec!["kafka.admin.ConfigCommand", "--bootstrap-server", brokers, "--alter"];
     arguments.extend(entity);

@@ -38,6 +38,8 @@ pub enum Role {
 pub struct Roles {
     launching: Launching,
     slots: BTreeMap<(Role, usize), Slot>,
+    /// Addresses of processes that are another's: what a player plays.
+    outside: BTreeMap<Role, String>,
 }
 
 /// What all processes have in common.
@@ -97,7 +99,12 @@ impl Roles {
                 slots.insert((*role, number), slot);
             }
         }
-        Ok(Self { launching, slots })
+        Ok(Self { launching, slots, outside: BTreeMap::new() })
+    }
+
+    /// No process of its own: these addresses are those of the roles.
+    pub(super) fn outside(launching: Launching, outside: BTreeMap<Role, String>) -> Self {
+        Self { launching, slots: BTreeMap::new(), outside }
     }
 
     /// Starts every process that does not run, and waits until all are ready.
@@ -186,7 +193,8 @@ impl Roles {
     #[must_use]
     pub fn urls(&self, role: Role) -> Vec<String> {
         let slots = self.slots.iter().filter(|((of, _), _)| *of == role);
-        slots.map(|(_, slot)| format!("http://127.0.0.1:{}", slot.listen_port)).collect()
+        let own = slots.map(|(_, slot)| format!("http://127.0.0.1:{}", slot.listen_port));
+        own.chain(self.outside.get(&role).cloned()).collect()
     }
 
     /// Where each process answers probes, whether it runs or not.

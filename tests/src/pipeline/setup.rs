@@ -1,5 +1,7 @@
 //! How a pipeline is set up: brokers, roles, settings, a planted bug, a proxy in between.
 
+mod played;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -161,17 +163,28 @@ impl Setup {
         if !output.status.success() {
             bail!("{}: topics ensure: {}", self.name, String::from_utf8_lossy(&output.stderr));
         }
-        report(&format!("{}: topics {}*, {}", self.name, self.prefix, folder.path().display()));
-        let connection = Connection::new(&brokers, &BTreeMap::new())?;
         let launching = Launching {
             binary: binary.clone(),
             folder: folder.path().to_owned(),
             planted: self.planted,
-            proxied: self.proxied,
-            environment: self.environment,
+            proxied: std::mem::take(&mut self.proxied),
+            environment: std::mem::take(&mut self.environment),
         };
-        let config = chassis::config::load(Some(&folder.path().join(SETTINGS_FILE)), std::iter::empty())?.config;
         let roles = Roles::new(launching, &self.counts)?;
+        self.pipeline(&brokers, roles, binary, folder)
+    }
+
+    /// The pipeline of these processes, its settings in its folder.
+    fn pipeline(
+        mut self,
+        brokers: &str,
+        roles: Roles,
+        binary: std::path::PathBuf,
+        folder: tempfile::TempDir,
+    ) -> anyhow::Result<Pipeline> {
+        report(&format!("{}: topics {}*, {}", self.name, self.prefix, folder.path().display()));
+        let connection = Connection::new(brokers, &BTreeMap::new())?;
+        let config = chassis::config::load(Some(&folder.path().join(SETTINGS_FILE)), std::iter::empty())?.config;
         let options = EndpointOptions { threads: 1, ..EndpointOptions::default() };
         let endpoint = match self.secure.take() {
             Some(secure) => Endpoint::start_secure(options, secure)?,

@@ -27,6 +27,21 @@ impl Settings {
         self
     }
 
+    /// All but these, sections or single ones.
+    #[must_use]
+    pub fn without(&self, keys: &[&str]) -> Table {
+        let mut root = self.root.clone();
+        for key in keys {
+            let (section, name) = key.rsplit_once('.').map_or((None, *key), |(section, name)| (Some(section), name));
+            let table = match section {
+                Some(section) => root.get_mut(section).and_then(Value::as_table_mut),
+                None => Some(&mut root),
+            };
+            table.and_then(|table| table.remove(name));
+        }
+        root
+    }
+
     /// As text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -54,6 +69,8 @@ mod tests {
         let read: Table = settings.text().parse().unwrap();
         assert_eq!(read["kafka"]["properties"]["debug"].as_str(), Some("eos"));
         assert_eq!(read["retry"]["tiers"][1].as_str(), Some("5s"));
+        let less = settings.without(&["retry", "kafka.brokers"]);
+        assert!(!less.contains_key("retry") && less["kafka"].as_table().is_some_and(|kafka| kafka.len() == 1));
         assert_eq!(read["top"].as_integer(), Some(5));
     }
 }

@@ -139,6 +139,39 @@ async fn two_gateways_share_a_limit_and_let_at_most_one_event_more_pass() {
     pipeline.finish(Expect::default()).await.unwrap();
 }
 
+async fn counted(pipeline: &mut Pipeline, gateway: usize, wanted: f64) {
+    let gateway = &*pipeline.roles().process(Role::Gateway, gateway).unwrap();
+    let counted = async || gateway.metric("hookbus_gateway_replicas").await.ok().filter(|count| *count == wanted);
+    eventually("gateways that count each other", SOON, counted).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_that_nobody_has_counted_count_each_other() {
+    const QUOTA: u64 = 10;
+    let idle = [Role::Delivery, Role::Retry];
+    let setup = idle.into_iter().fold(Setup::new("counted"), |setup, role| setup.roles(role, 0));
+    let setup = setup.roles(Role::Gateway, 2).set("gateway.replicas", 0);
+    let mut pipeline = setup.start().await.unwrap();
+    let limits = json!({ "events_per_day": QUOTA });
+    let limited = pipeline.application_with(json!({ "limits": limits }), &["a.b"]).await.unwrap();
+    counted(&mut pipeline, 1, 2.0).await;
+    counted(&mut pipeline, 2, 2.0).await;
+    let statuses = async |pipeline: &Pipeline, tries: u32| {
+        let mut statuses = Vec::new();
+        for number in 0..tries {
+            statuses.push(send(pipeline, 1, &limited.token, &event(limited.id, &json!(number))).await.status.as_u16());
+        }
+        statuses
+    };
+    assert_eq!(statuses(&pipeline, 3).await, [201; 3], "they stand for six of the two together");
+    pipeline.roles().stop(Role::Gateway, 2).await.unwrap();
+    counted(&mut pipeline, 1, 1.0).await;
+    assert_eq!(statuses(&pipeline, 6).await, [201, 201, 201, 201, 429, 429], "what is left of the whole is one's own");
+    pipeline.roles().start(Role::Gateway, 2).await.unwrap();
+    counted(&mut pipeline, 1, 2.0).await;
+    pipeline.finish(Expect::default()).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_told_to_end_takes_events_until_balancers_have_seen_it() {
     let idle = [Role::Delivery, Role::Retry];

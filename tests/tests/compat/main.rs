@@ -11,3 +11,5 @@ mod metrics;
 mod records;
 #[cfg(test)]
 mod signatures;
+#[cfg(test)]
+mod sizing;

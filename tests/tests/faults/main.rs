@@ -34,6 +34,8 @@ mod machine;
 #[cfg(test)]
 mod planted;
 #[cfg(test)]
+mod played;
+#[cfg(test)]
 mod refused;
 #[cfg(test)]
 mod retention;

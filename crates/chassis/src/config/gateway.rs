@@ -148,11 +148,13 @@ const KEYS: &[Key] = &[
     },
     Key {
         path: "gateway.replicas",
-        kind: Kind::Integer(1, 10_000, Unit::Count),
+        kind: Kind::Integer(0, 10_000, Unit::Count),
         default: "1",
         title: "Replicas",
         effect: "Gateways that share the limits: each enforces its part (limit / replicas, rounded up) of what it took \
-                 itself. A part is forgotten at a restart, so a day may let one part more pass per restart.",
+                 itself. 0: each counts the gateways that tell `status` that they run, for numbers that something else \
+                 changes; one that starts counts some seconds later, one that crashed for two to three minutes. A part is \
+                 forgotten at a restart, so a day may let one part more pass per restart and per gateway that joins.",
     },
 ];
 
@@ -207,8 +209,8 @@ pub struct GatewayConfig {
     pub rate_per_second: Option<u32>,
     /// Events per day where nobody has a limit; `None` is no limit.
     pub quota_per_day: Option<u64>,
-    /// Gateways that share the limits.
-    pub replicas: u32,
+    /// Gateways that share the limits; `None`: they are counted.
+    pub replicas: Option<u32>,
     /// Origins of browsers whose pages may send, from `control.cors_origins`; empty: none.
     pub cors_origins: Vec<String>,
     /// The admin keys that may send for every application, from `control.admin_key` and `control.admin_keys`.
@@ -246,7 +248,7 @@ impl GatewayConfig {
             batch_max_events: from.number("gateway.batch_max_events"),
             rate_per_second: from.positive("gateway.rate_per_second"),
             quota_per_day: from.positive("gateway.quota_per_day"),
-            replicas: from.number("gateway.replicas"),
+            replicas: from.positive("gateway.replicas"),
             cors_origins: from.list("control.cors_origins"),
             admin_keys: admin_keys::read(from),
         }

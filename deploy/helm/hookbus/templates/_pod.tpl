@@ -56,9 +56,9 @@ spec:
           value: {{ int64 .values.shutdownDelayMs | quote }}
         {{- end }}
         {{- if eq .role "gateway" }}
-        # Each enforces its part of a limit; with fewer pods than may be, less than the limit is let through, never more.
+        # Each enforces its part of a limit. Where something else sets the number of pods they count each other.
         - name: HOOKBUS__GATEWAY__REPLICAS
-          value: {{ include "hookbus.maxReplicas" .values | quote }}
+          value: {{ include "hookbus.isScaled" .values | empty | ternary (int .values.replicas) 0 | quote }}
         {{- end }}
         {{- if eq .role "gateway" }}
         {{- with include "hookbus.forwardTo" .root }}

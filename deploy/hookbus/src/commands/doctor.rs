@@ -17,7 +17,7 @@ mod host;
 mod instances;
 mod keys;
 mod listener;
-mod memory;
+pub(crate) mod memory;
 mod offsets;
 mod rights;
 mod settings;

@@ -23,7 +23,7 @@ async fn beyond_the_days_quota_is_a_429_that_is_not_to_be_repeated() {
 
 #[tokio::test]
 async fn beyond_the_rate_is_a_429_that_says_when_to_try_again() {
-    let fixture = Fixture::with(|config| config.replicas = 100, None).await;
+    let fixture = Fixture::with(|config| config.replicas = Some(100), None).await;
     // The share of this replica is one in 50 s: no second of the test's own makes a difference.
     fixture.directory.limit(Allowance { per_second: Some(2), per_day: None }, UNLIMITED);
     assert_eq!(fixture.send(&event("")).await.status, 201);

@@ -51,7 +51,7 @@ pub(super) fn look(config: &Config, role: Role, findings: &mut DoctorFindings) {
 }
 
 fn told(parts: &[MemoryPart], limit: Option<u64>, findings: &mut DoctorFindings) {
-    let sum = parts.iter().map(|(_, bytes)| bytes).fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+    let sum = sum_of(parts);
     let Some(limit) = limit else {
         return findings.skipped("memory", "the system does not say how much may be used");
     };
@@ -65,6 +65,15 @@ fn told(parts: &[MemoryPart], limit: Option<u64>, findings: &mut DoctorFindings)
     let named: Vec<String> = named.collect();
     let found = format!("{found}: {}", named.join(", "));
     findings.wrong(Code::Limits, "memory", found, "raise the memory limit, or lower the bounds that are named");
+}
+
+/// What a role may come to hold, bytes, by its configured bounds.
+pub(crate) fn sum(config: &Config, role: Role) -> u64 {
+    sum_of(&parts(config, role))
+}
+
+fn sum_of(parts: &[MemoryPart]) -> u64 {
+    parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
 }
 
 /// What a role may hold, by its configured bounds.
