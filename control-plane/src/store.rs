@@ -253,7 +253,12 @@ impl Store {
             let lost = |_closed| Err(Problem::new(ProblemId::InternalServerError, "the write failed"));
             // What is known of one does not wait for what is not known of another.
             let answered = tokio::time::timeout_at(deadline.into(), answer).await;
-            told.push(answered.map_or_else(|_elapsed| Err(Problem::outcome_unknown(is_keyed)), |answer| answer.unwrap_or_else(lost)));
+            told.push(
+                answered.map_or_else(
+                    |_elapsed| Err(Problem::outcome_unknown(is_keyed)),
+                    |answer| answer.unwrap_or_else(lost),
+                ),
+            );
         }
         Ok(told)
     }
@@ -326,7 +331,9 @@ impl StoreInner {
             return self.catch_up(deadline).await.map(drop).map_err(|_unavailable| Problem::outcome_unknown(false));
         };
         let left = deadline.saturating_duration_since(clock::instant());
-        tokio::time::timeout(left, self.catalog.wait_for(last + 1)).await.map_err(|_elapsed| Problem::outcome_unknown(false))
+        tokio::time::timeout(left, self.catalog.wait_for(last + 1))
+            .await
+            .map_err(|_elapsed| Problem::outcome_unknown(false))
     }
 }
 

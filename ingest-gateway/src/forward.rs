@@ -20,8 +20,8 @@ use chassis::limited::Limited;
 use chassis::server::{ConnectionState, network};
 use chassis::telemetry;
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{PathAndQuery, Uri};
 use http::{Request, Response, Version};
@@ -41,8 +41,8 @@ pub(crate) use self::places::PlaceHolder;
 use self::answer::ForwardedBody;
 use self::lent::{BodyLender, LentBody};
 use self::places::ForwardPlaces;
-use crate::directory::Caller;
 use crate::body::BodyLimits;
+use crate::directory::Caller;
 use crate::error::Error;
 use crate::fallback::FallbackBody;
 use crate::gateway::Gateway;
@@ -130,8 +130,7 @@ impl Forwarder {
             let refused = problem::overloaded("too many requests of the management API are under way");
             return Err((refused, Some(request.into_body())));
         };
-        let (may_be_done, is_keyed) =
-            (!request.method().is_safe(), request.headers().contains_key(IDEMPOTENCY_KEY));
+        let (may_be_done, is_keyed) = (!request.method().is_safe(), request.headers().contains_key(IDEMPOTENCY_KEY));
         let lender = BodyLender::default();
         let request = self.passed_on(caller, request.map(|body| lender.lend(body)));
         let answered = tokio::time::timeout(self.config.timeout, self.client.request(request)).await;
@@ -219,7 +218,8 @@ impl Gateway {
             Ok(response) => response.map(GatewayBody::Stream),
             Err((refused, rest)) => {
                 if let Some(rest) = rest.filter(|_| sends) {
-                    let limits = BodyLimits { size: self.config().request_limit, time: self.config().body_read_timeout };
+                    let limits =
+                        BodyLimits { size: self.config().request_limit, time: self.config().body_read_timeout };
                     Box::pin(crate::body::drain(rest, limits)).await;
                 }
                 response::problem(&refused, request_id)

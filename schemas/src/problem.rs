@@ -247,11 +247,12 @@ impl Problem {
     pub fn outcome_unknown(is_keyed: bool) -> Self {
         let problem = |detail: &str| Self::new(ProblemId::ServiceUnavailable, detail).with_code(Code::OutcomeUnknown);
         if is_keyed {
-            let detail =
-                "the write was not confirmed in time: send it again with the same `Idempotency-Key`, and it is done once";
+            let detail = "the write was not confirmed in time: send it again with the same `Idempotency-Key`, and it is done once";
             return problem(detail).with_retry_after(1);
         }
-        problem("the write was not confirmed in time: it may or may not have taken effect, so look before you send it again")
+        problem(
+            "the write was not confirmed in time: it may or may not have taken effect, so look before you send it again",
+        )
     }
 
     /// A 422 about one field: `{"<field>": [{"code", "message"}]}`.

@@ -74,7 +74,9 @@ fn told_late(books: &Books, killed: &[i64]) -> Vec<String> {
         (*count, *to, *from) = (*count + 1, (*to).max(moved_ms - due_ms), (*from).max(request.arrived_ms - moved_ms));
     }
     let line = |((after_s, path), (count, to, from)): ((i64, &str), (usize, i64, i64))| {
-        format!("{count} of {path} were late, due {after_s} s after a kill: at most {to} ms to `deliveries`, {from} ms from there")
+        format!(
+            "{count} of {path} were late, due {after_s} s after a kill: at most {to} ms to `deliveries`, {from} ms from there"
+        )
     };
     late.into_iter().map(line).collect()
 }

@@ -86,7 +86,12 @@ async fn a_request_and_its_answer_go_through_as_they_are_but_for_what_is_of_a_co
     assert!(passed.head.starts_with("put /api/v1/subscriptions/7?dry_run=true http/1.1"), "{}", passed.head);
     let told = |name| passed.header(name);
     assert_eq!((told("host"), told("authorization")), (Some("hooks.example"), Some("bearer t")));
-    assert_eq!((told("x-private"), told("te"), told("forwarded")), (None, None, Some("for=\"127.0.0.1\"")), "{}", passed.head);
+    assert_eq!(
+        (told("x-private"), told("te"), told("forwarded")),
+        (None, None, Some("for=\"127.0.0.1\"")),
+        "{}",
+        passed.head
+    );
     assert_eq!(told("x-forwarded-for"), Some("127.0.0.1"), "what the client says of itself does not get through");
     let answer = "HTTP/1.1 422 Unprocessable Entity\r\ncontent-type: application/problem+json\r\nx-request-id: r\r\n\
                   connection: x-own\r\nx-own: 1\r\ncontent-length: 8\r\n\r\n{\"id\":1}";
@@ -247,7 +252,11 @@ async fn what_was_passed_on_is_not_passed_on_again() {
 async fn the_caller_is_who_trusted_proxies_say_and_nobody_else() {
     for (trusted, ip) in [("127.0.0.0/8", "203.0.113.7"), ("10.0.0.0/8", "127.0.0.1")] {
         let networks = [trusted.parse().unwrap()];
-        let fixture = Fixture::with(|config| config.trusted_proxies = TrustedProxies::new(&networks, ProxyHeader::XForwardedFor), None).await;
+        let fixture = Fixture::with(
+            |config| config.trusted_proxies = TrustedProxies::new(&networks, ProxyHeader::XForwardedFor),
+            None,
+        )
+        .await;
         let body = event("");
         let head = format!(
             "POST /api/v1/event HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {SECRET}\r\ncontent-type: application/json\r\n\
