@@ -224,8 +224,7 @@ impl Planner {
             Err(_unknown) if is_written => Selected::undeclared(application.application_id),
             selected => selected?,
         };
-        let origin = place.origin();
-        let generation = generation(turn.source, place);
+        let (origin, generation) = (place.origin(), generation(turn.source, place));
         let deprecation = selected.event_type.as_ref().and_then(|event_type| event_type.deprecation());
         let application = selected.application;
         let accepted = Accepted { event: &event, application, origin: &origin, generation, deprecation };
@@ -233,8 +232,7 @@ impl Planner {
             select::source(application, &event.source)?;
         }
         let is_first = generation.0.is_none();
-        let is_begun = turn.is_begun();
-        if !is_begun
+        if !turn.is_begun()
             && event.is_id_made
             && is_first
             && turn.source.is_some_and(|source| source.was_handled(place.record.offset))
@@ -253,7 +251,7 @@ impl Planner {
         let was_handled = || turn.source.is_some_and(|source| source.was_handled(place.record.offset));
         let is_known = id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms));
         let is_repeat = is_known || id.is_some() && turn.seen.is_beyond(at_ms) && was_handled();
-        if !is_begun && is_repeat {
+        if is_repeat && !turn.is_begun() {
             self.expander.repeat(accepted, place, if is_known { SAME_ID } else { SAME_PLACE }, &mut self.outputs);
             return Ok(Judged::Repeat);
         }

@@ -52,7 +52,9 @@ impl Planner {
     /// used by whom it was kept for last.
     pub(crate) fn keep_room(&mut self, epoch: Epoch, candidates: usize) -> bool {
         let is_there = self.kept_free.is_none() && self.has_room_for(candidates);
-        self.kept_free = self.kept_free.or(is_there.then_some((epoch, candidates)));
+        if is_there {
+            self.kept_free = Some((epoch, candidates));
+        }
         is_there
     }
 

@@ -1,8 +1,11 @@
 //! Planning what waits, a step of 10 ms at a time: each record that is covered becomes an entry, or goes back to where it waits.
 
+use std::time::Instant;
+
 use chassis::clock::instant;
 use kafka::Lease;
-use stage::{Entry, Turn};
+use schemas::record::Record;
+use stage::{Entry, Now, Turn};
 
 use super::FanoutWork;
 use crate::config::PLAN_STEP;
@@ -23,70 +26,9 @@ impl FanoutWork {
             && !gives_way
             && let Some((lease, record)) = self.queue.pop()
         {
-            let Some(seen) = self.seen.get_mut(&lease.epoch) else { continue };
-            let (epoch, offset) = (lease.epoch, record.offset);
-            self.planner.use_room(epoch);
-            let written = self.cursors.of(epoch, offset);
-            let is_begun = written.is_some() || self.planner.is_slice_under_way(epoch, offset);
-            if !is_begun && self.intake.as_ref().is_some_and(|intake| intake.is_put_off(epoch)) {
-                self.queue.hold_with(&lease, record);
-                continue;
-            }
-            let retried = self.retried.as_mut().and_then(|it| it.read(&lease, &record, is_begun));
-            let source = match &self.intake {
-                None => {
-                    self.retried.as_ref().zip(retried.as_ref()).and_then(|(it, of)| it.source(of, turn.now.instant))
-                }
-                Some(intake) => match intake.turn_of(lease.epoch, turn.now.instant) {
-                    // It is about to go, or to begin elsewhere: what was only read is nobody's.
-                    None => continue,
-                    source => source,
-                },
-            };
-            let (catalog, retried, now_ms) = (&self.catalog, retried.as_ref(), turn.now.wall_ms);
-            let written = written.or_else(|| retried?.written());
-            let mut against = plan::Turn { catalog, seen, source, retried, written, now_ms, now, is_over: &is_over };
-            match self.planner.plan(&mut against, &lease, record) {
-                Planned::Done(note) => {
-                    self.resolve(turn, &lease, note);
-                    self.make_room();
-                    has_moved = true;
-                }
-                Planned::Slice(note) => {
-                    self.begin_slice(turn, &lease, note);
-                    has_moved = true;
-                }
-                Planned::Later(record) => {
-                    self.queue.step_back(&lease, record);
-                    // Some of its filters were asked, or a part of it is sorted: as long as it takes, it does not stand still.
-                    (gives_way, has_moved) = (true, true);
-                }
-                Planned::UnderWay(record) => self.queue.hold_with(&lease, record),
-                Planned::NoRoom(record, candidates) => {
-                    self.queue.hold_with(&lease, record);
-                    if !self.crowded.iter().any(|(crowded, _)| *crowded == epoch) {
-                        self.crowded.push_back((epoch, candidates));
-                    }
-                }
-                Planned::Aside(record) => {
-                    self.queue.put_back(lease, record);
-                    gives_way = true;
-                }
-                Planned::Held(record, why) => {
-                    let offset = record.offset;
-                    self.queue.hold_with(&lease, record);
-                    if let Some(intake) = &mut self.intake {
-                        intake.fail(lease.epoch, offset, why, turn.now);
-                    }
-                }
-                Planned::Awaits(record, schema) => {
-                    self.queue.hold_with(&lease, record);
-                    if let Some(intake) = &mut self.intake {
-                        intake.awaits(lease.epoch, schema, turn.now);
-                    } else if let Some(retried) = &mut self.retried {
-                        retried.awaits(&lease, schema, turn.now.instant);
-                    }
-                }
+            if let Some(planned) = self.plan_record(turn.now, &lease, record, (now, &is_over)) {
+                let (moved, gave_way) = self.place(turn, lease, planned);
+                (has_moved, gives_way) = (has_moved || moved, gave_way);
             }
             now = instant();
             gives_way |= now.saturating_duration_since(begin) > PLAN_STEP;
@@ -101,6 +43,82 @@ impl FanoutWork {
             self.planned_boot_ms = turn.now.boot_ms;
         }
         gives_way
+    }
+
+    /// What becomes of a record; nothing of one that nobody plans, or not yet.
+    fn plan_record(
+        &mut self,
+        at: Now,
+        lease: &Lease,
+        record: Record,
+        (now, is_over): (Instant, &dyn Fn() -> bool),
+    ) -> Option<Planned> {
+        let seen = self.seen.get_mut(&lease.epoch)?;
+        let (epoch, offset) = (lease.epoch, record.offset);
+        self.planner.use_room(epoch);
+        let written = self.cursors.of(epoch, offset);
+        let is_begun = written.is_some() || self.planner.is_slice_under_way(epoch, offset);
+        if !is_begun && self.intake.as_ref().is_some_and(|intake| intake.is_put_off(epoch)) {
+            self.queue.hold_with(lease, record);
+            return None;
+        }
+        let retried = self.retried.as_mut().and_then(|it| it.read(lease, &record, is_begun));
+        let source = match &self.intake {
+            None => self.retried.as_ref().zip(retried.as_ref()).and_then(|(it, of)| it.source(of, at.instant)),
+            // Of one that is about to go, or to begin elsewhere, what was only read is nobody's.
+            Some(intake) => Some(intake.turn_of(epoch, at.instant)?),
+        };
+        let (catalog, retried, now_ms) = (&self.catalog, retried.as_ref(), at.wall_ms);
+        let written = written.or_else(|| retried?.written());
+        let mut against = plan::Turn { catalog, seen, source, retried, written, now_ms, now, is_over };
+        Some(self.planner.plan(&mut against, lease, record))
+    }
+
+    /// Puts what was planned where it goes on. Whether something came of it, and whether planning gives way.
+    fn place(&mut self, turn: &mut Turn<'_, Note>, lease: Lease, planned: Planned) -> (bool, bool) {
+        match planned {
+            Planned::Done(note) => {
+                self.resolve(turn, &lease, note);
+                self.make_room();
+                return (true, false);
+            }
+            Planned::Slice(note) => {
+                self.begin_slice(turn, &lease, note);
+                return (true, false);
+            }
+            Planned::Later(record) => {
+                self.queue.step_back(&lease, record);
+                // Some of its filters were asked, or a part of it is sorted: as long as it takes, it does not stand still.
+                return (true, true);
+            }
+            Planned::Aside(record) => {
+                self.queue.put_back(lease, record);
+                return (false, true);
+            }
+            Planned::UnderWay(record) => self.queue.hold_with(&lease, record),
+            Planned::NoRoom(record, candidates) => {
+                self.queue.hold_with(&lease, record);
+                if !self.crowded.iter().any(|(crowded, _)| *crowded == lease.epoch) {
+                    self.crowded.push_back((lease.epoch, candidates));
+                }
+            }
+            Planned::Held(record, why) => {
+                let offset = record.offset;
+                self.queue.hold_with(&lease, record);
+                if let Some(intake) = &mut self.intake {
+                    intake.fail(lease.epoch, offset, why, turn.now);
+                }
+            }
+            Planned::Awaits(record, schema) => {
+                self.queue.hold_with(&lease, record);
+                if let Some(intake) = &mut self.intake {
+                    intake.awaits(lease.epoch, schema, turn.now);
+                } else if let Some(retried) = &mut self.retried {
+                    retried.awaits(&lease, schema, turn.now.instant);
+                }
+            }
+        }
+        (false, false)
     }
 
     /// A record is planned.

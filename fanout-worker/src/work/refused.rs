@@ -62,8 +62,10 @@ impl FanoutWork {
         if let Some(Refusal::TooSlow { reason }) = refusals.first() {
             let Some(cursor) = self.planner.shorten_slice(lease.epoch) else { return outputs };
             note.verdict = EventVerdict::Sliced(Some(cursor));
-            let first_left_out = outputs.iter().position(|output| receiver(output).is_some_and(|id| id > cursor.last));
-            outputs.truncate(first_left_out.unwrap_or(outputs.len()));
+            let is_beyond = |output: &OutRecord| receiver(output).is_some_and(|id| id > cursor.last);
+            if let Some(first) = outputs.iter().position(is_beyond) {
+                outputs.truncate(first);
+            }
             tracing::warn!(
                 partition = %lease.partition, offset, written = cursor.count, reason,
                 "the cluster is too slow for a slice of an event: half of it is written now, and none of its later ones has more"
