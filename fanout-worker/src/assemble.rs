@@ -1,6 +1,6 @@
 //! The two intakes, put together from what they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,6 +141,7 @@ impl SharedParts {
             seen: BTreeMap::new(),
             cursors: Cursors::default(),
             queue: Queue::default(),
+            crowded: VecDeque::new(),
             index: None,
             is_answered: false,
             pulse: Pulse::default(),

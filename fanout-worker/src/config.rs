@@ -34,6 +34,17 @@ pub(crate) const COMPILED_AT_ONCE: usize = 16;
 pub(crate) const ASIDE_AT_MOST: u32 = 3;
 /// Filters of a wide event that are evaluated together: what they may cost is bounded for so many of them.
 pub(crate) const FILTERED_AT_ONCE: usize = 1_000;
+/// Candidates of wide events that are kept for all partitions of an intake together, 8 bytes each: beyond that an event that has not
+/// begun waits for one to end, unless it is alone.
+pub(crate) const KEPT_CANDIDATES: usize = 2_000_000;
+/// What the candidates of a wide event take at least before they give way, in units of the filters' meter: half a million of about
+/// 20 ns are 10 ms. A step begins with reading its record and parsing the payload again, which may take its whole time: without this, a
+/// step would ask one filter.
+pub(crate) const STEP_UNITS: u64 = 500_000;
+/// What compiling a filter takes of these: 0.1 to 0.3 ms.
+pub(crate) const COMPILE_UNITS: u64 = 10_000;
+/// What looking at a candidate takes of these, with or without a filter.
+pub(crate) const LOOK_UNITS: u64 = 3;
 /// Candidates of a wide event without a filter between two looks at the time; a filter may take milliseconds.
 pub(crate) const LOOK_EVERY: usize = 32;
 /// Candidates of a wide event that are sorted between two looks at the time: 2 to 4 ms.

@@ -39,7 +39,10 @@ impl Cursors {
     }
 
     /// Adds to what the commits of a batch say of each part, in the order of the parts; nothing where none says anything.
-    pub(crate) fn claim(&self, batch: &Batch<Note>, mut claims: Vec<Claimed>) -> Vec<Claimed> {
+    pub(crate) fn claim(&mut self, batch: &Batch<Note>, mut claims: Vec<Claimed>) -> Vec<Claimed> {
+        for part in batch.parts() {
+            self.pass(part, batch.entries());
+        }
         let has_slices = batch.entries().iter().any(|entry| matches!(entry.note.verdict, EventVerdict::Sliced(_)));
         if self.begun.is_empty() && !has_slices {
             return claims;
@@ -67,6 +70,17 @@ impl Cursors {
         self.begun.remove(&epoch);
     }
 
+    /// Forgets a record that its lease has passed though nothing became of it: retention took it after the takeover.
+    fn pass(&mut self, part: &Part, entries: &[Entry<Note>]) {
+        let epoch = part.lease.epoch;
+        let is_passed = |(at, _): &(i64, SliceCursor)| part.committed > *at;
+        if let Some((at, _)) = self.begun.get(&epoch).filter(|begun| is_passed(begun))
+            && !entries.iter().any(|entry| entry.epoch == epoch && entry.offset == *at)
+        {
+            self.begun.remove(&epoch);
+        }
+    }
+
     /// How far the record at a part's offset is once these entries are committed.
     fn with(&self, part: &Part, entries: &[Entry<Note>]) -> Option<SliceCursor> {
         let epoch = part.lease.epoch;
@@ -84,5 +98,42 @@ impl Cursors {
         } else if self.begun.get(&epoch).is_some_and(|(at, _)| *at <= offset) {
             self.begun.remove(&epoch);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka::Lease;
+    use schemas::record::{Headers, Record, TopicPartition};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_retention_takes_after_the_takeover_leaves_no_cursor_behind() {
+        let epoch = Epoch(3);
+        let begun = || {
+            let mut cursors = Cursors::default();
+            cursors.opened(epoch, 7, SliceCursor { last: Uuid::from_u128(9), count: 2 });
+            cursors
+        };
+        let part = |committed| {
+            let lease = Lease { partition: TopicPartition::new("crm", 0), epoch };
+            Part { lease, records: 0, bytes: 0, committed }
+        };
+        let end = || {
+            let (offset, timestamp_ms, headers) = (7, 1, Headers::default());
+            let record = Record { offset, timestamp_ms, key: None, value: None, headers };
+            let note = Note { record, verdict: EventVerdict::Matched(5), id: None, stood: None, written: None };
+            Entry::new(epoch, (7, 1), 0, 0, note)
+        };
+        let is_left = |committed, entries: &[Entry<Note>]| {
+            let mut cursors = begun();
+            cursors.pass(&part(committed), entries);
+            cursors.of(epoch, 7).is_some()
+        };
+        assert!(is_left(7, &[]));
+        assert!(!is_left(8, &[]), "nobody read it");
+        assert!(is_left(8, &[end()]), "until it is known that its end is committed");
     }
 }

@@ -15,6 +15,7 @@ use schemas::ids::{ApplicationId, Generation, OrganizationId, SourceId};
 use schemas::ordering::OrderingKey;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::rejected::{self, NewRejection, RejectReason};
+use schemas::slices::SliceCursor;
 use schemas::topics::Topics;
 use schemas::{header, seen};
 use serde_json::value::RawValue;
@@ -52,7 +53,7 @@ pub(crate) struct Place<'a> {
     pub(crate) retries: u32,
 }
 
-/// Whose a rejected record is.
+/// Whose a rejected record is, and how much of its event is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RejectedOf {
     /// The source that it came through.
@@ -61,6 +62,8 @@ pub(crate) struct RejectedOf {
     pub(crate) organization: Option<OrganizationId>,
     /// The application that it means.
     pub(crate) application: Option<ApplicationId>,
+    /// How far its event was written, where a part of it was: a retry goes on there.
+    pub(crate) written: Option<SliceCursor>,
 }
 
 /// An event whose application is known.
@@ -122,14 +125,20 @@ impl Expander {
         // One that takes half of the largest record is left out: no event may be refused for it.
         let named = name_subscriptions(known.iter().map(|subscription| subscription.id()));
         let named = named.filter(|named| named.len() <= self.limit() / 2);
-        let facts = EventFacts {
-            control_offset: Some(control_offset),
-            subscriptions: named.map(Cow::Owned),
-            ..Self::facts(accepted, matched)
+        let told = |named: Option<&str>| {
+            let facts = EventFacts {
+                control_offset: Some(control_offset),
+                subscriptions: named.map(Cow::Borrowed),
+                ..Self::facts(accepted, matched)
+            };
+            let detail = accepted.event.note.as_deref().map(Cow::Borrowed);
+            let about = Self::about(Kind::Matched, accepted, place);
+            self.lifecycle(&Lifecycle { event: Some(facts), detail, ..about })
         };
-        let detail = accepted.event.note.as_deref().map(Cow::Borrowed);
-        let about = Self::about(Kind::Matched, accepted, place);
-        out.push(self.lifecycle(&Lifecycle { event: Some(facts), detail, ..about }));
+        let whole = told(named.as_deref());
+        // Or one that does not fit beside what the event says itself.
+        let is_too_large = named.is_some() && whole.batch_size() > self.limit();
+        out.push(if is_too_large { told(None) } else { whole });
     }
 
     /// Appends one delivery per subscription.
@@ -224,7 +233,7 @@ impl Expander {
     /// Appends the record on `rejected` and the lifecycle record that says so.
     pub(crate) fn rejection(&self, place: Place<'_>, of: RejectedOf, rejection: &Rejection, out: &mut Vec<OutRecord>) {
         let Rejection { reason, detail, position } = rejection;
-        let RejectedOf { source, organization, application } = of;
+        let RejectedOf { source, organization, application, written } = of;
         let (topic, seen_at) = (Arc::clone(&self.topics.rejected), position.as_ref().map(ToString::to_string));
         let new = NewRejection {
             reason: *reason,
@@ -234,6 +243,7 @@ impl Expander {
             organization,
             application,
             retries: place.retries,
+            written,
         };
         out.push(rejected::to_record(topic, place.partition, place.record, new, self.limit()));
         out.push(self.rejected_lifecycle(place, application, *reason, detail));
@@ -241,11 +251,12 @@ impl Expander {
 
     /// As [`Self::rejection`] with nothing of the record but its coordinates: for what even `rejected` cannot take.
     pub(crate) fn bare_rejection(&self, place: Place<'_>, of: RejectedOf, detail: &str, out: &mut Vec<OutRecord>) {
-        let RejectedOf { source, organization, application: _ } = of;
+        let RejectedOf { source, organization, application: _, written } = of;
         let new = NewRejection {
             source,
             organization,
             retries: place.retries,
+            written,
             ..NewRejection::new(RejectReason::Unwritable, detail)
         };
         out.push(rejected::bare_record(Arc::clone(&self.topics.rejected), place.partition, place.record, new));

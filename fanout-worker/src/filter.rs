@@ -12,10 +12,11 @@ use std::time::Instant;
 use catalog::Subscription;
 use chassis::limited::Limited;
 use filter::Facts;
+use filter::limits::EVENT_UNITS;
 use schemas::event::StringMap;
 use schemas::ids::SubscriptionId;
 
-use crate::config::{FAILURE_PERIOD, FAILURES_AT_ONCE};
+use crate::config::{COMPILE_UNITS, FAILURE_PERIOD, FAILURES_AT_ONCE};
 use sources::Event;
 
 /// What a filter's text that does not compile counts as: a newer build wrote it.
@@ -43,8 +44,10 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 pub(crate) struct FiltersAsked<'f, 'a> {
     filters: &'f mut Filters,
-    of: Filtered<'a>,
-    facts: Option<Facts<'a>>,
+    now: Instant,
+    facts: Facts<'a>,
+    /// Units that compiling took.
+    compiling: u64,
 }
 
 /// An event with what its filters see beside it.
@@ -67,14 +70,14 @@ impl Filters {
 
     /// Keeps the subscriptions that let the event through. Returns the failures to tell.
     pub(crate) fn apply(&mut self, of: Filtered<'_>, subscriptions: &mut Vec<Arc<Subscription>>) -> Vec<Failure> {
-        let (mut asked, mut failures) = (self.ask(of), Vec::new());
+        let (mut asked, mut failures) = (self.ask(of, EVENT_UNITS), Vec::new());
         subscriptions.retain(|subscription| asked.lets_through(subscription, &mut failures));
         failures
     }
 
-    /// Asks filters one by one.
-    pub(crate) fn ask<'a>(&mut self, of: Filtered<'a>) -> FiltersAsked<'_, 'a> {
-        FiltersAsked { filters: self, of, facts: None }
+    /// Asks filters one by one, with so many units left to all of them together.
+    pub(crate) fn ask<'a>(&mut self, of: Filtered<'a>, units: u64) -> FiltersAsked<'_, 'a> {
+        FiltersAsked { filters: self, now: of.now, facts: of.facts().with_units(units), compiling: 0 }
     }
 
     /// The failure to tell, if none of this subscription was told lately.
@@ -101,22 +104,37 @@ impl Filters {
 impl FiltersAsked<'_, '_> {
     /// Whether a subscription lets the event through. A failure is told, unless so many are.
     pub(crate) fn lets_through(&mut self, subscription: &Subscription, failures: &mut Vec<Failure>) -> bool {
+        if subscription.is_filter_uncompiled() {
+            self.compiling += COMPILE_UNITS;
+        }
         let Some(filter) = subscription.filter() else { return true };
-        let of = self.of;
         let result = match filter {
-            Ok(filter) => filter
-                .matches(self.facts.get_or_insert_with(|| of.facts()))
-                .map_err(|error| (error.as_str(), error.to_string())),
+            Ok(filter) => filter.matches(&self.facts).map_err(|error| (error.as_str(), error.to_string())),
             Err(error) => Err((UNCOMPILABLE, error.to_string())),
         };
         result.unwrap_or_else(|(reason, detail)| {
             *self.filters.failed.entry(reason).or_default() += 1;
             // What is not told now is told by one of the next events.
             if failures.len() < FAILURES_AT_ONCE {
-                failures.extend(self.filters.failure(subscription.id(), reason, detail, of.now));
+                failures.extend(self.filters.failure(subscription.id(), reason, detail, self.now));
             }
             false
         })
+    }
+
+    /// The next filters are bounded anew, together.
+    pub(crate) fn renew(&mut self) {
+        self.facts.renew_units();
+    }
+
+    /// Units left to all filters together.
+    pub(crate) fn left(&self) -> u64 {
+        self.facts.units()
+    }
+
+    /// Units that all of it has taken so far.
+    pub(crate) fn taken(&self) -> u64 {
+        self.compiling.saturating_add(self.facts.taken())
     }
 }
 

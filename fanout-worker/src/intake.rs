@@ -7,11 +7,12 @@
 //!   assigned --------> begins (place.rs) --------> OpenPartition --SourceTurn--> plan.rs
 //!                        |                             |  seal: the claim of its commits   ^ a record awaits a schema:
 //!                        |                             |                                   + waiting.rs
-//!                        +--cannot be read--> held     +--moved, gone: restart, forget
+//!                        +--cannot be read--> held     +--changes.rs: moved, gone, another mapping
 //!                                                      +--paused, failing, waiting for long: standing.rs
 //!                                                      +--health.rs--> tell.rs --> status
 //! ```
 
+mod changes;
 mod ends;
 mod follow;
 mod health;
@@ -32,7 +33,7 @@ use schema_registry::SchemaCache;
 use schemas::ids::{SchemaRegistryId, SourceId};
 use schemas::record::TopicPartition;
 use schemas::status::{SourceFailure, SourcesHealth};
-use stage::{Measured, Now, Part, Turn};
+use stage::{Measured, Now, Part};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -69,8 +70,6 @@ pub(crate) struct SourcesIntake {
     schemas: SchemaWaits,
     /// Leases with an event that is written in part.
     sliced: BTreeSet<Epoch>,
-    /// One of them is to begin elsewhere, once that is done.
-    is_move_put_off: bool,
 }
 
 /// A partition that is read.
@@ -91,6 +90,10 @@ struct OpenPartition {
     is_gone: bool,
     /// It is about to be taken over anew.
     is_over: bool,
+    /// It has another route, or another beginning, which it follows once its event is done that is written in part.
+    is_put_off: bool,
+    /// That is another beginning: what of the event cannot go on is not waited for.
+    is_leaving: bool,
     /// The record that cannot be planned, until one from there on is committed.
     failing: Option<FailingRecord>,
     /// Its next record needs this schema.
@@ -152,7 +155,6 @@ impl SourcesIntake {
             health,
             schemas: SchemaWaits::new(schemas),
             sliced: BTreeSet::new(),
-            is_move_put_off: false,
         }
     }
 
@@ -173,7 +175,11 @@ impl SourcesIntake {
             return;
         };
         let SourcePlace { position, start, topic_id } = place;
-        let again = route.begins(&lease.partition, topic_id).again.then_some(position.id);
+        let begins = route.begins(&lease.partition, topic_id);
+        // By another position only an event goes on that is written in part. Where that was handled before, it is under way because it was
+        // to be done again.
+        let is_again = begins.again || begins.position_id.0 != position.id;
+        let again = is_again.then_some(position.id);
         let mut partition = OpenPartition {
             lease: lease.clone(),
             topic_id,
@@ -185,6 +191,8 @@ impl SourcesIntake {
             is_paused: false,
             is_gone: false,
             is_over: false,
+            is_put_off: false,
+            is_leaving: false,
             failing: None,
             awaits: None,
             is_still: false,
@@ -227,7 +235,8 @@ impl SourcesIntake {
     pub(crate) fn turn_of(&self, epoch: Epoch, now: Instant) -> Option<SourceTurn<'_>> {
         let open = self.open.get(&epoch).filter(|open| !open.is_over && !open.is_gone)?;
         let schemas = Some(self.schemas.at(now));
-        Some(SourceTurn { route: &open.route, handled: &open.position.handled, again: open.again, schemas })
+        let (handled, is_leaving) = (&open.position.handled, open.is_leaving);
+        Some(SourceTurn { route: &open.route, handled, again: open.again, schemas, is_leaving })
     }
 
     /// The rules by which records of a lease are read.
@@ -274,57 +283,9 @@ impl SourcesIntake {
         }
     }
 
-    /// These leases have an event that is written in part: before that is done they begin nowhere else.
-    pub(crate) fn note_slices(&mut self, leases: impl Iterator<Item = Epoch>) {
-        self.sliced.clear();
-        self.sliced.extend(leases);
-    }
-
     /// Whether there is something to follow that came while records were planned.
     pub(crate) fn has_news(&self) -> bool {
         self.schemas.has_news()
-    }
-
-    /// Does what newer routes ask for. Whether there were such: what is being planned begins anew then.
-    pub(crate) fn follow<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) -> bool {
-        let is_changed = std::mem::take(&mut self.is_changed);
-        if is_changed || self.is_move_put_off {
-            self.follow_routes(turn, queue);
-        }
-        self.follow_schemas(turn.now, queue);
-        self.settle(turn, queue);
-        is_changed
-    }
-
-    fn follow_routes<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) {
-        self.routes = Arc::clone(&self.newest.borrow_and_update());
-        let topics = self.routes.names();
-        if topics != self.subscribed {
-            turn.subscribe(topics.clone());
-            self.subscribed = topics;
-        }
-        self.is_move_put_off = false;
-        for open in self.open.values_mut() {
-            if self.sliced.contains(&open.lease.epoch) && !open.is_over && open.is_moved(&self.routes) {
-                self.is_move_put_off = true;
-                continue;
-            }
-            open.follow(&self.routes, turn, queue);
-        }
-        // What is held for what its source was is tried at once with what it is.
-        for held in self.held.values_mut() {
-            let route = self.routes.of(&held.lease.partition.topic);
-            let is_same = match (&held.route, route) {
-                (Some(was), Some(is)) => Arc::ptr_eq(was, is),
-                (was, is) => was.is_none() == is.is_none(),
-            };
-            if !is_same {
-                held.route = route.cloned();
-                turn.restart(held.lease.clone());
-            }
-        }
-        self.counts.retain(|source, _| self.routes.has(*source));
-        self.standing.retain(|partition, it| self.routes.of(&partition.topic).is_some_and(|is| it.is_of(is)));
     }
 
     /// Tells how the sources are doing.
@@ -343,45 +304,6 @@ impl SourcesIntake {
     /// How many partitions are ours, and how many topics are read by anybody.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.open.len() + self.held.len(), self.subscribed.len())
-    }
-}
-
-// === impl OpenPartition ===
-
-impl OpenPartition {
-    /// Whether it is to begin elsewhere.
-    fn is_moved(&self, routes: &SourceRoutes) -> bool {
-        let route = routes.of(&self.lease.partition.topic);
-        let begins = route.map(|route| route.begins(&self.lease.partition, self.topic_id).position_id);
-        !self.is_gone && begins.is_some_and(|position_id| position_id.0 != self.position.id)
-    }
-
-    fn follow<N>(&mut self, routes: &SourceRoutes, turn: &mut Turn<'_, N>, queue: &mut Queue) {
-        if self.is_over {
-            return;
-        }
-        let Some(route) = routes.of(&self.lease.partition.topic) else {
-            // Deleted: what was planned is committed, what was only read is not.
-            self.is_gone = true;
-            queue.forget(&self.lease);
-            queue.hold(&self.lease);
-            return;
-        };
-        if self.is_gone || self.is_moved(routes) {
-            self.is_over = true;
-            turn.restart(self.lease.clone());
-            return;
-        }
-        if !Arc::ptr_eq(&self.route, route) {
-            self.route = Arc::clone(route);
-            // What failed is tried at once with what the source is now, and that may need another schema, or none.
-            self.failing = None;
-            self.stop_waiting(queue);
-        }
-        if self.is_paused != route.is_paused() {
-            self.is_paused = route.is_paused();
-            self.since_ms = turn.now.wall_ms;
-        }
     }
 }
 

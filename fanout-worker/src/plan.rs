@@ -11,6 +11,7 @@
 //! Only what the snapshot is asked happens under its lock. Schemas and filters are strangers' and take their time: they run
 //! on what was found there. An event is judged once: what a snapshot said of it stands until its last delivery is made.
 
+mod aside;
 mod judged;
 mod reading;
 mod sliced;
@@ -29,9 +30,9 @@ use schemas::ids::ApplicationId;
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 
-use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
+use crate::config::{KEPT_CANDIDATES, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
-use crate::expand::{Accepted, Expander, Place, SAME_ID, SAME_PLACE};
+use crate::expand::{Accepted, Expander, Place, RejectedOf, SAME_ID, SAME_PLACE};
 use crate::filter::{Failure, Filtered, Filters};
 use crate::intake::{SourceTurn, failure};
 use crate::owners::Owners;
@@ -42,7 +43,7 @@ use crate::weigh::{EventLimits, delivery_bytes};
 use sources::Rejection;
 
 use self::judged::{Expansion, Judged};
-use self::reading::{generation, read};
+use self::reading::{generation, left_out, read};
 pub(crate) use self::verdict::{EventVerdict, Note, Planned};
 
 /// Deliveries that are made between two looks at the time: each takes one to three microseconds.
@@ -67,6 +68,10 @@ pub(crate) struct Planner {
     expansion: Option<Expansion>,
     /// Events that are written in slices: one of a lease at a time.
     sliced: BTreeMap<Epoch, SlicedEvent>,
+    /// Candidates that are kept for them together, see [`KEPT_CANDIDATES`].
+    most_kept: usize,
+    /// Whose event is planned next, after it waited for room, and for how many candidates that is kept free.
+    kept_free: Option<(Epoch, usize)>,
 }
 
 /// What a record is planned against.
@@ -79,7 +84,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) source: Option<SourceTurn<'a>>,
     /// What it is where it was retried.
     pub(crate) retried: Option<&'a RetriedTurn>,
-    /// How far its event is written already: it was accepted, and goes on there.
+    /// How far its event is written already, by the commits or before it was rejected: it was accepted, and goes on there.
     pub(crate) written: Option<SliceCursor>,
     /// Now, Unix ms.
     pub(crate) now_ms: i64,
@@ -104,27 +109,9 @@ impl Planner {
             asides: 0,
             expansion: None,
             sliced: BTreeMap::new(),
+            most_kept: KEPT_CANDIDATES,
+            kept_free: None,
         }
-    }
-
-    /// Compiles what the record that was put aside waits for, until it `is_over`. Whether all is compiled.
-    pub(crate) fn compile(&mut self, mut is_over: impl FnMut() -> bool) -> bool {
-        while let Some(subscription) = self.uncompiled.pop() {
-            // Kept where it was compiled, also when that fails.
-            let _compiled = subscription.filter();
-            if is_over() {
-                break;
-            }
-        }
-        self.uncompiled.is_empty()
-    }
-
-    /// What was put aside is gone: nothing waits for its filters or its deliveries.
-    pub(crate) fn forget_aside(&mut self) {
-        self.asides = 0;
-        self.expansion = None;
-        self.uncompiled.clear();
-        self.forget_all_slices();
     }
 
     /// How many filters failed since the last call, by reason.
@@ -166,8 +153,10 @@ impl Planner {
             }
             Ok(Judged::Later) => return Planned::Later(record),
             Ok(Judged::UnderWay) => return Planned::UnderWay(record),
+            Ok(Judged::NoRoom(candidates)) => return Planned::NoRoom(record, candidates),
             Ok(Judged::Slice(cursor)) => {
-                return Planned::Slice(Note { record, verdict: EventVerdict::Sliced(cursor), id: None, stood: None });
+                let (verdict, written) = (EventVerdict::Sliced(cursor), turn.written);
+                return Planned::Slice(Note { record, verdict, id: None, stood: None, written });
             }
             Ok(Judged::Ended(matches, id)) => (EventVerdict::Matched(matches), id),
             // What was fanned out is not rejected when its source is moved back to it, whatever its mapping says by now: the next
@@ -183,6 +172,7 @@ impl Planner {
                 }
                 self.outputs.clear();
                 let of = self.whose(turn.catalog, place, turn.source.map(|source| source.route), turn.retried);
+                let of = RejectedOf { written: turn.written, ..of };
                 self.expander.rejection(place, of, &rejection, &mut self.outputs);
                 (EventVerdict::Rejected(rejection.reason), None)
             }
@@ -195,7 +185,7 @@ impl Planner {
             let place = retried.place(turn.now_ms);
             (place.partition.clone(), place.accepted_ms().min(turn.now_ms))
         });
-        Planned::Done(Note { record, verdict, id, stood })
+        Planned::Done(Note { record, verdict, id, stood, written: turn.written })
     }
 
     /// What the record that was planned last becomes. Its room is used again.
@@ -212,6 +202,7 @@ impl Planner {
     ) -> Result<Judged, Rejection> {
         let event = match read(turn.source, turn.retried, place)? {
             Ok(event) => event,
+            Err(Judged::Skipped(reason)) if turn.written.is_some() => return Err(left_out(reason)),
             Err(judged) => return Ok(judged),
         };
         self.subscriptions.clear();
@@ -221,7 +212,7 @@ impl Planner {
             Ok(application) => application,
             // What a record names is its own mistake; what the source itself names would be every record's.
             Err(unknown)
-                if turn.retried.is_none() && turn.source.is_some_and(|source| source.route.names_application()) =>
+                if turn.retried.is_none() && turn.source.is_some_and(SourceTurn::is_held_without_application) =>
             {
                 return Ok(Judged::Held(failure("unknown_application", &unknown.detail)));
             }
@@ -233,8 +224,7 @@ impl Planner {
             Err(_unknown) if is_written => Selected::undeclared(application.application_id),
             selected => selected?,
         };
-        let origin = place.origin();
-        let generation = generation(turn.source, place);
+        let (origin, generation) = (place.origin(), generation(turn.source, place));
         let deprecation = selected.event_type.as_ref().and_then(|event_type| event_type.deprecation());
         let application = selected.application;
         let accepted = Accepted { event: &event, application, origin: &origin, generation, deprecation };
@@ -242,7 +232,7 @@ impl Planner {
             select::source(application, &event.source)?;
         }
         let is_first = generation.0.is_none();
-        if !is_written
+        if !turn.is_begun()
             && event.is_id_made
             && is_first
             && turn.source.is_some_and(|source| source.was_handled(place.record.offset))
@@ -261,7 +251,7 @@ impl Planner {
         let was_handled = || turn.source.is_some_and(|source| source.was_handled(place.record.offset));
         let is_known = id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms));
         let is_repeat = is_known || id.is_some() && turn.seen.is_beyond(at_ms) && was_handled();
-        if !is_written && is_repeat {
+        if is_repeat && !turn.is_begun() {
             self.expander.repeat(accepted, place, if is_known { SAME_ID } else { SAME_PLACE }, &mut self.outputs);
             return Ok(Judged::Repeat);
         }
@@ -296,6 +286,9 @@ impl Planner {
         facts: SlicedFacts,
     ) -> Result<Judged, Rejection> {
         if facts.written.is_some() || self.subscriptions.len() > self.limits.slice_records {
+            if !self.has_room_for(self.subscriptions.len()) {
+                return Ok(Judged::NoRoom(self.subscriptions.len()));
+            }
             let candidates = std::mem::take(&mut self.subscriptions);
             return self.slice(turn, accepted, place, SlicedEvent::new(facts, candidates));
         }
@@ -347,20 +340,6 @@ impl Planner {
             if (turn.is_over)() {
                 return Ok(Judged::Accepted(expansion));
             }
-        }
-    }
-
-    /// Notes which filters are to be compiled for this event, if they are more than are compiled in passing.
-    fn collect_uncompiled(&mut self) {
-        self.uncompiled.clear();
-        // Whoever changes filters as fast as they are compiled must not stop a partition.
-        if self.asides >= ASIDE_AT_MOST {
-            return;
-        }
-        let uncompiled = self.subscriptions.iter().filter(|subscription| subscription.is_filter_uncompiled());
-        self.uncompiled.extend(uncompiled.map(Arc::clone));
-        if self.uncompiled.len() <= COMPILED_AT_ONCE {
-            self.uncompiled.clear();
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::{Catalog, source_of_topic};
-use kafka::{Epoch, Lease};
+use kafka::{Epoch, Lease, SliceCursor};
 use schema_registry::SchemaCache;
 use schemas::ids::{OrganizationId, SchemaRegistryId, SourceId};
 use schemas::record::Record;
@@ -50,6 +50,8 @@ pub(crate) struct RetriedIntake {
     schemas: SchemaCache,
     answers: watch::Receiver<u64>,
     waits: BTreeMap<Epoch, RetriedWait>,
+    /// By whose rules the record of a lease was looked at last, and its offset: what is written in part goes on by the same.
+    begun_by: BTreeMap<Epoch, (i64, Arc<SourceRoute>)>,
     /// Registries that were waited for in vain, and when: what needs them is rejected at once, lest each record of one organization
     /// holds those of all others in its partition.
     silent: BTreeMap<SchemaRegistryId, Instant>,
@@ -97,27 +99,37 @@ impl RetriedIntake {
             answers: schemas.answers(),
             schemas,
             waits: BTreeMap::new(),
+            begun_by: BTreeMap::new(),
             silent: BTreeMap::new(),
         }
     }
 
-    /// What a record of a lease is, if it is one that is retried.
-    pub(crate) fn read(&mut self, lease: &Lease, record: &Record) -> Option<RetriedTurn> {
+    /// What a record of a lease is, if it is one that is retried. One that `is_begun`, because a part of its event is written, stays what
+    /// it was then.
+    pub(crate) fn read(&mut self, lease: &Lease, record: &Record, is_begun: bool) -> Option<RetriedTurn> {
         if lease.partition.topic != self.topic {
             return None;
         }
         let without = self.waits.get(&lease.epoch).filter(|wait| wait.is_over).map(|wait| wait.key);
         let (at_ms, bare) = (record.timestamp_ms, RetriedTurn::bare);
         let Ok(of) = RetriedRecord::decode(record) else {
-            let of =
-                RetriedRecord { record: record.clone(), from: lease.partition.clone(), organization: None, retries: 0 };
+            let (from, organization, written) = (lease.partition.clone(), None, None);
+            let of = RetriedRecord { record: record.clone(), from, organization, retries: 0, written };
             let why = "it does not say where the record stood that is to be planned again";
             return Some(bare(of, at_ms, (RejectReason::Undecodable, why.to_owned())));
         };
         if of.from.topic == self.events {
             return Some(RetriedTurn { of, route: None, refusal: None, at_ms, without });
         }
-        match self.route(&of) {
+        let begun_by = self.begun_by.get(&lease.epoch).filter(|(offset, _)| is_begun && *offset == record.offset);
+        let route = match begun_by {
+            Some((_, route)) => Ok(Arc::clone(route)),
+            None => self.route(&of),
+        };
+        if let Ok(route) = &route {
+            self.begun_by.insert(lease.epoch, (record.offset, Arc::clone(route)));
+        }
+        match route {
             Ok(route) => Some(RetriedTurn { of, route: Some(route), refusal: None, at_ms, without }),
             Err(why) => Some(bare(of, at_ms, (RejectReason::Unmapped, why))),
         }
@@ -176,6 +188,7 @@ impl RetriedIntake {
     /// A record of this lease was planned, or the lease is over.
     pub(crate) fn passed(&mut self, epoch: Epoch) {
         self.waits.remove(&epoch);
+        self.begun_by.remove(&epoch);
     }
 
     /// The source that reads its topic now, if it is still of the organization that it was rejected of.
@@ -212,6 +225,11 @@ impl RetriedTurn {
     /// When it was retried, Unix ms: by that its identity is remembered.
     pub(crate) fn at_ms(&self) -> i64 {
         self.at_ms
+    }
+
+    /// How far its event was written before it was rejected.
+    pub(crate) fn written(&self) -> Option<SliceCursor> {
+        self.of.written
     }
 
     /// By whose rules it is planned, and rejected.

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use catalog::Subscription;
+use filter::limits::EVENT_UNITS;
 use kafka::{Lease, SliceCursor};
 use schemas::delivery::Deprecation;
 use schemas::event::StringMap;
@@ -19,7 +20,7 @@ use schemas::ids::ApplicationId;
 use schemas::seen::Hash;
 use sources::Rejection;
 
-use crate::config::{FILTERED_AT_ONCE, LOOK_EVERY, SORTED_AT_ONCE};
+use crate::config::{FILTERED_AT_ONCE, LOOK_EVERY, LOOK_UNITS, SORTED_AT_ONCE, STEP_UNITS};
 use crate::filter::{Failure, Filtered, Filters};
 
 /// What was found out about an event before its subscriptions were looked at.
@@ -51,35 +52,50 @@ pub(crate) struct SlicedEvent {
     candidates: Vec<Arc<Subscription>>,
     kept: usize,
     looked_at: usize,
+    /// Units that are left to the filters that are bounded together, of which some were asked.
+    units_left: u64,
     failures: Vec<Failure>,
     /// What is left of each sorted run of candidates.
     runs: Vec<Range<usize>>,
     sorted: usize,
     /// How far it is with the slice that was made last.
     cursor: Option<SliceCursor>,
-    /// Until when a slice waits for its transaction: how far it was before that.
-    under_way: Option<Option<SliceCursor>>,
+    /// The slice that waits for its transaction.
+    under_way: Option<SliceUnderWay>,
+    /// Deliveries of a slice, at most: fewer once the cluster was too slow for one.
+    most: usize,
     /// The whole event is refused: nothing of it is written.
     refused: Option<Rejection>,
-    /// What was found out is out of date: once nothing of it is under way it is judged anew.
+    /// What was found out is out of date: it goes once nothing of it is under way.
     pub(crate) is_stale: bool,
+}
+
+/// A slice that waits for its transaction, with what there was before it.
+#[derive(Debug)]
+struct SliceUnderWay {
+    cursor: Option<SliceCursor>,
+    runs: Vec<Range<usize>>,
+    count: usize,
 }
 
 // === impl SlicedEvent ===
 
 impl SlicedEvent {
     /// Nothing of it is done but what the cursor says.
-    pub(crate) fn new(of: SlicedFacts, candidates: Vec<Arc<Subscription>>) -> Self {
+    pub(crate) fn new(of: SlicedFacts, mut candidates: Vec<Arc<Subscription>>) -> Self {
+        candidates.shrink_to_fit();
         Self {
             cursor: of.written,
             of,
             candidates,
             kept: 0,
             looked_at: 0,
+            units_left: EVENT_UNITS,
             failures: Vec::new(),
             runs: Vec::new(),
             sorted: 0,
             under_way: None,
+            most: usize::MAX,
             refused: None,
             is_stale: false,
         }
@@ -91,34 +107,44 @@ impl SlicedEvent {
         Self { kept: all, looked_at: all, failures, ..Self::new(of, matching) }
     }
 
-    /// Asks the filters of candidates above what is written, until it `is_over`. Whether all were asked.
+    /// Asks the filters of candidates above what is written, until it `is_over`; at least so many that a step is worth its beginning,
+    /// see [`STEP_UNITS`]. Whether all were asked.
     pub(crate) fn filter(&mut self, filters: &mut Filters, of: Filtered<'_>, is_over: &dyn Fn() -> bool) -> bool {
-        while self.looked_at < self.candidates.len() {
-            // What its filters may cost together is bounded for so many of them.
-            let until = self.candidates.len().min(self.looked_at + FILTERED_AT_ONCE);
-            let mut asked = filters.ask(of);
-            let mut gives_way = false;
-            while self.looked_at < until && !gives_way {
-                let candidate = &self.candidates[self.looked_at];
-                let is_slow = candidate.has_filter();
-                let is_above = self.of.written.is_none_or(|written| candidate.id().0 > written.last);
-                if is_above && asked.lets_through(candidate, &mut self.failures) {
-                    self.candidates.swap(self.kept, self.looked_at);
-                    self.kept += 1;
-                }
-                self.looked_at += 1;
-                gives_way = (is_slow || self.looked_at.is_multiple_of(LOOK_EVERY)) && is_over();
-            }
-            if gives_way {
-                break;
-            }
+        if self.looked_at == self.candidates.len() {
+            return true;
         }
+        let mut asked = filters.ask(of, self.units_left);
+        let (mut looked, mut gives_way) = (0, false);
+        while self.looked_at < self.candidates.len() && !gives_way {
+            // What its filters may cost together is bounded for so many of them, in however many steps they are asked.
+            if self.looked_at.is_multiple_of(FILTERED_AT_ONCE) {
+                asked.renew();
+            }
+            let candidate = &self.candidates[self.looked_at];
+            let is_slow = candidate.has_filter();
+            let is_above = self.of.written.is_none_or(|written| candidate.id().0 > written.last);
+            if is_above && asked.lets_through(candidate, &mut self.failures) {
+                self.candidates.swap(self.kept, self.looked_at);
+                self.kept += 1;
+            }
+            self.looked_at += 1;
+            looked += LOOK_UNITS;
+            let is_worth_it = asked.taken() + looked >= STEP_UNITS;
+            gives_way = is_worth_it && (is_slow || self.looked_at.is_multiple_of(LOOK_EVERY)) && is_over();
+        }
+        self.units_left = asked.left();
         let is_done = self.looked_at == self.candidates.len();
         if is_done {
             self.candidates.truncate(self.kept);
+            self.candidates.shrink_to_fit();
             self.looked_at = self.kept;
         }
         is_done
+    }
+
+    /// How many candidates it keeps.
+    pub(crate) fn kept(&self) -> usize {
+        self.candidates.capacity()
     }
 
     /// How many subscriptions it is for, those that have it among them: once all filters were asked.
@@ -148,6 +174,7 @@ impl SlicedEvent {
 
     /// The next ones in the order of their ids, once all is sorted: at most so many. It is under way with them, if there are any.
     pub(crate) fn next(&mut self, most: usize) -> Vec<Arc<Subscription>> {
+        let (most, before) = (most.min(self.most), self.runs.clone());
         let mut slice = Vec::with_capacity(most.min(self.candidates.len()));
         while slice.len() < most {
             let left = self.runs.iter_mut().filter(|run| run.start < run.end);
@@ -156,7 +183,7 @@ impl SlicedEvent {
             first.start += 1;
         }
         if let Some(last) = slice.last() {
-            self.under_way = Some(self.cursor);
+            self.under_way = Some(SliceUnderWay { cursor: self.cursor, runs: before, count: slice.len() });
             let count = self.cursor.map_or(0, |cursor| cursor.count) + slice.len() as u64;
             self.cursor = Some(SliceCursor { last: last.id().0, count });
         }
@@ -178,10 +205,19 @@ impl SlicedEvent {
         self.under_way = None;
     }
 
+    /// The cluster is too slow for the slice that is under way: half of it is left, one delivery at least, and no later one has more.
+    /// How far the event is with that; `None`: there is no less of it.
+    pub(crate) fn shorten(&mut self) -> Option<SliceCursor> {
+        let under_way = self.under_way.take_if(|slice| slice.count > 1)?;
+        (self.cursor, self.runs, self.most) = (under_way.cursor, under_way.runs, under_way.count / 2);
+        self.next(self.most);
+        self.cursor
+    }
+
     /// The slice that is under way was refused. Where it is the first, nothing of the event is written, and all of it is refused.
     /// Whether that is so.
     pub(crate) fn refuse(&mut self, rejection: Rejection) -> bool {
-        let is_first = self.under_way == Some(None);
+        let is_first = self.under_way.as_ref().is_some_and(|slice| slice.cursor.is_none());
         if is_first {
             self.refused = Some(rejection);
         }

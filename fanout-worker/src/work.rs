@@ -6,13 +6,13 @@
 //!
 //! While one batch commits, the next one is planned.
 
+mod planning;
 mod refused;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use catalog::Catalog;
-use chassis::clock::instant;
 use chassis::pending::{Pending, finished};
 use chassis::status::Facts;
 use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, PositionClaim, ReadingWatch, Restored, SliceCursor};
@@ -20,13 +20,12 @@ use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{OutRecord, Record};
 use stage::{Batch, Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
 
-use crate::config::PLAN_STEP;
 use crate::cursors::Cursors;
 use crate::deduplicate::Seen;
 use crate::expand::Expander;
 use crate::intake::{SourcePlace, SourcesIntake};
 use crate::metrics::FanoutMetrics;
-use crate::plan::{self, EventVerdict, Note, Planned, Planner};
+use crate::plan::{EventVerdict, Note, Planner};
 use crate::queue::Queue;
 use crate::read_index::read_index;
 use crate::remember::add_seen;
@@ -52,6 +51,8 @@ pub(crate) struct FanoutWork {
     /// How far the first record of each open lease is written, where a part of it is.
     pub(crate) cursors: Cursors,
     pub(crate) queue: Queue,
+    /// Leases whose next event waits for room for so many candidates.
+    pub(crate) crowded: VecDeque<(Epoch, usize)>,
     /// The question for the end of `control` that is under way.
     pub(crate) index: Pending<()>,
     /// The question was answered since the last turn.
@@ -129,12 +130,15 @@ impl Work for FanoutWork {
             return Ok(NextTurn::OnInput);
         }
         if let Some(intake) = &mut self.intake {
-            intake.note_slices(self.planner.slicing().chain(self.cursors.leases()));
-        }
-        if let Some(intake) = &mut self.intake
-            && intake.follow(turn, &mut self.queue)
-        {
-            self.planner.forget_aside();
+            intake.note_slices(self.planner.slices_under_way().chain(self.cursors.leases()));
+            for epoch in intake.follow(turn, &mut self.queue) {
+                self.planner.forget_event(epoch);
+                // What waited for room is judged anew with the rest.
+                if self.crowded.iter().any(|(crowded, _)| *crowded == epoch) {
+                    self.crowded.retain(|(crowded, _)| *crowded != epoch);
+                    self.queue.release_epoch(epoch);
+                }
+            }
         }
         if std::mem::take(&mut self.is_answered) {
             self.queue.answered();
@@ -143,6 +147,7 @@ impl Work for FanoutWork {
         if let Some(retried) = &mut self.retried {
             retried.follow(turn.now.instant, &mut self.queue);
         }
+        self.make_room();
         let gave_way = self.plan(turn);
         if self.index.is_none() && !turn.is_full() && self.queue.ask() {
             self.index = Some(Box::pin(read_index(self.catalog.clone(), Arc::clone(&self.pulse.failed_boot_ms))));
@@ -216,6 +221,7 @@ impl Work for FanoutWork {
         self.forget_queued(lease);
         self.planner.forget_slices(lease, true);
         self.cursors.closed(lease.epoch);
+        self.crowded.retain(|(epoch, _)| *epoch != lease.epoch);
         self.seen.remove(&lease.epoch);
         if let Some(retried) = &mut self.retried {
             retried.passed(lease.epoch);
@@ -281,104 +287,18 @@ impl Work for FanoutWork {
 }
 
 impl FanoutWork {
-    /// Plans what the snapshot covers until the batch is full or other tasks should have their turn. Returns whether it gave way.
-    fn plan(&mut self, turn: &mut Turn<'_, Note>) -> bool {
-        let begin = instant();
-        let is_over = || instant().saturating_duration_since(begin) > PLAN_STEP;
-        if !self.planner.compile(is_over) {
-            return true;
-        }
-        let (mut gives_way, mut has_planned, mut now) = (false, false, instant());
-        while !turn.is_full()
-            && !gives_way
-            && let Some((lease, record)) = self.queue.pop()
-        {
-            let Some(seen) = self.seen.get_mut(&lease.epoch) else { continue };
-            let retried = self.retried.as_mut().and_then(|it| it.read(&lease, &record));
-            let source = match &self.intake {
-                None => {
-                    self.retried.as_ref().zip(retried.as_ref()).and_then(|(it, of)| it.source(of, turn.now.instant))
-                }
-                Some(intake) => match intake.turn_of(lease.epoch, turn.now.instant) {
-                    // It is about to go, or to begin elsewhere: what was only read is nobody's.
-                    None => continue,
-                    source => source,
-                },
-            };
-            let (catalog, retried, now_ms) = (&self.catalog, retried.as_ref(), turn.now.wall_ms);
-            let written = self.cursors.of(lease.epoch, record.offset);
-            let mut against = plan::Turn { catalog, seen, source, retried, written, now_ms, now, is_over: &is_over };
-            match self.planner.plan(&mut against, &lease, record) {
-                Planned::Done(note) => {
-                    self.resolve(turn, &lease, note);
-                    has_planned = true;
-                }
-                Planned::Slice(note) => {
-                    self.begin_slice(turn, &lease, note);
-                    has_planned = true;
-                }
-                Planned::Later(record) => {
-                    self.queue.step_back(&lease, record);
-                    gives_way = true;
-                }
-                Planned::UnderWay(record) => self.queue.hold_with(&lease, record),
-                Planned::Aside(record) => {
-                    self.queue.put_back(lease, record);
-                    gives_way = true;
-                }
-                Planned::Held(record, why) => {
-                    let offset = record.offset;
-                    self.queue.hold_with(&lease, record);
-                    if let Some(intake) = &mut self.intake {
-                        intake.fail(lease.epoch, offset, why, turn.now);
-                    }
-                }
-                Planned::Awaits(record, schema) => {
-                    self.queue.hold_with(&lease, record);
-                    if let Some(intake) = &mut self.intake {
-                        intake.awaits(lease.epoch, schema, turn.now);
-                    } else if let Some(retried) = &mut self.retried {
-                        retried.awaits(&lease, schema, turn.now.instant);
-                    }
-                }
-            }
-            now = instant();
-            gives_way |= now.saturating_duration_since(begin) > PLAN_STEP;
-        }
-        if has_planned {
-            self.planned_boot_ms = turn.now.boot_ms;
-            for (reason, count) in self.planner.take_failed_filters() {
-                self.metrics.filters_failed.with_label_values(&[reason]).inc_by(count);
-            }
-        } else if self.queue.front().is_none() {
-            // Nothing waits but what is held, and that is not waited for.
-            self.planned_boot_ms = turn.now.boot_ms;
-        }
-        gives_way
-    }
-
-    /// A record is planned.
-    fn resolve(&mut self, turn: &mut Turn<'_, Note>, lease: &Lease, note: Note) {
-        let at = (note.record.offset, note.record.timestamp_ms);
-        let entry = Entry::new(lease.epoch, at, note.record.size(), turn.now.boot_ms, note);
-        turn.resolve(entry, self.planner.outputs());
-        if let Some(retried) = &mut self.retried {
-            retried.passed(lease.epoch);
-        }
-    }
-
-    /// A slice of a record is made: the rest of it waits for its transaction, and its partition for the rest.
-    fn begin_slice(&mut self, turn: &mut Turn<'_, Note>, lease: &Lease, note: Note) {
-        let at = (note.record.offset, note.record.timestamp_ms);
-        self.queue.hold_with(lease, note.record.clone());
-        let entry = Entry::beside(lease.epoch, at, turn.now.boot_ms, note);
-        turn.resolve(entry, self.planner.outputs());
-    }
-
     /// A slice of a lease is committed: the next one may be made.
     fn next_slice(&mut self, epoch: Epoch) {
         self.planner.slice_committed(epoch);
         self.queue.release_epoch(epoch);
+    }
+
+    /// Lets the event go on that waits longest for room for its candidates, if there is such now.
+    fn make_room(&mut self) {
+        let has_room = |(epoch, candidates): &mut (Epoch, usize)| self.planner.keep_room(*epoch, *candidates);
+        if let Some((epoch, _)) = self.crowded.pop_front_if(has_room) {
+            self.queue.release_epoch(epoch);
+        }
     }
 
     fn forget_queued(&mut self, lease: &Lease) {

@@ -79,6 +79,8 @@ pub const SOURCE: &str = "hookbus-source";
 pub const ORGANIZATION: &str = "hookbus-organization";
 /// How often a rejected record was retried, where it was.
 pub const RETRIES: &str = "hookbus-retries";
+/// How far the event of a rejected record was written, where a part of it was: `id of the last subscription that has it/how many have it`.
+pub const WRITTEN: &str = "hookbus-written";
 /// A sentence for people.
 pub const DETAIL: &str = "hookbus-detail";
 /// HTTP status of the last attempt's answer, on retries and dead letters.

@@ -34,6 +34,7 @@ pub mod rejected;
 pub mod retried;
 pub mod secret_header;
 pub mod seen;
+pub mod slices;
 pub mod status;
 pub mod time;
 pub mod topics;

@@ -10,6 +10,7 @@ use crate::delivery::Origin;
 use crate::header;
 use crate::ids::{ApplicationId, OrganizationId, SourceId};
 use crate::record::{Headers, HeadersBuilder, OutRecord, Record, TopicPartition};
+use crate::slices::SliceCursor;
 
 /// Why a record was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,6 +124,8 @@ pub struct NewRejection<'a> {
     pub application: Option<ApplicationId>,
     /// How often it was retried.
     pub retries: u32,
+    /// How far its event was written, where a part of it was.
+    pub written: Option<SliceCursor>,
 }
 
 /// What stands on `rejected` beside a record's key and value.
@@ -148,6 +151,8 @@ pub struct RejectedRecord {
     pub cut: Option<u64>,
     /// How often it was retried.
     pub retries: u32,
+    /// How far its event was written, where a part of it was: who is above that has not got it.
+    pub written: Option<SliceCursor>,
     /// Its own headers.
     pub headers: Headers,
 }
@@ -158,7 +163,8 @@ impl<'a> NewRejection<'a> {
     /// Of a record of which nothing else is known.
     #[must_use]
     pub fn new(reason: RejectReason, detail: &'a str) -> Self {
-        Self { reason, detail, seen_at: None, source: None, organization: None, application: None, retries: 0 }
+        let (seen_at, source, organization, application, written) = (None, None, None, None, None);
+        Self { reason, detail, seen_at, source, organization, application, retries: 0, written }
     }
 
     /// What is said of it; the first of these headers is always the reason.
@@ -180,6 +186,9 @@ impl<'a> NewRejection<'a> {
         }
         if self.retries > 0 {
             builder.push_i64(header::RETRIES, i64::from(self.retries));
+        }
+        if let Some(written) = self.written {
+            builder.push_display(header::WRITTEN, written);
         }
     }
 }
@@ -205,6 +214,7 @@ impl RejectedRecord {
             application: text(header::APPLICATION).and_then(|id| id.parse().ok()),
             cut: text(header::CUT).and_then(|size| size.parse().ok()),
             retries: text(header::RETRIES).and_then(|count| count.parse().ok()).unwrap_or(0),
+            written: text(header::WRITTEN).and_then(|cursor| cursor.parse().ok()),
             headers,
         })
     }
@@ -240,7 +250,7 @@ pub fn to_record(
     let key = record.key.as_ref().map(|key| key.slice(..key.len().min(KEY_LIMIT)));
     let is_key_cut = key.as_ref().map(Bytes::len) != record.key.as_ref().map(Bytes::len);
     let build = |with_headers: bool, keep: usize| {
-        let mut builder = Headers::builder(record.headers.len() + 10, record.headers.size() + 2_000);
+        let mut builder = Headers::builder(record.headers.len() + 11, record.headers.size() + 2_000);
         if with_headers {
             builder.copy_if(&record.headers, |_name| true);
         }
@@ -273,7 +283,7 @@ pub fn to_record(
 /// and how large it was.
 #[must_use]
 pub fn bare_record(topic: Arc<str>, from: &TopicPartition, record: &Record, rejection: NewRejection<'_>) -> OutRecord {
-    let mut builder = Headers::builder(10, 2_000);
+    let mut builder = Headers::builder(11, 2_000);
     rejection.push(&mut builder);
     builder
         .push_display(header::ORIGIN, format_args!("{}/{}/{}", from.topic, from.partition, record.offset))
@@ -307,7 +317,14 @@ mod tests {
 
     #[test]
     fn what_a_producer_wrote_passes_for_nothing_of_ours() {
-        let names = [header::REASON, header::ORIGIN, header::ORGANIZATION, header::APPLICATION, header::SOURCE];
+        let names = [
+            header::REASON,
+            header::ORIGIN,
+            header::ORGANIZATION,
+            header::APPLICATION,
+            header::SOURCE,
+            header::WRITTEN,
+        ];
         let theirs = "00000000-0000-0000-0000-000000000009";
         let headers: Headers = names.into_iter().map(|name| (name, theirs)).collect();
         let record = Record { offset: 9, timestamp_ms: 77, key: None, value: None, headers: headers.clone() };
@@ -315,7 +332,7 @@ mod tests {
         let bare = NewRejection::new(RejectReason::Undecodable, "no JSON");
         let said = RejectedRecord::decode(&read(to_record(Arc::from("rejected"), &from, &record, bare, 10_000)));
         let said = said.unwrap();
-        assert_eq!((said.organization, said.application, said.source), (None, None, None));
+        assert_eq!((said.organization, said.application, said.source, said.written), (None, None, None, None));
         assert_eq!((&*said.reason, said.origin.unwrap().to_string().as_str()), ("undecodable", "orders/3/9"));
         assert_eq!((said.timestamp_ms, said.headers == headers), (Some(77), true));
         let (source, organization) = (theirs.parse().unwrap(), theirs.parse().unwrap());
@@ -325,12 +342,14 @@ mod tests {
             organization: Some(organization),
             application: Some(theirs.parse().unwrap()),
             retries: 3,
+            written: Some(SliceCursor { last: theirs.parse().unwrap(), count: 2_000 }),
             ..bare
         };
         let said = RejectedRecord::decode(&read(to_record(Arc::from("rejected"), &from, &record, full, 10_000)));
         let said = said.unwrap();
         assert_eq!((said.source, said.organization, said.retries), (Some(source), Some(organization), 3));
         assert_eq!((said.seen_at.as_deref(), said.cut), (Some("/id"), None));
+        assert_eq!(said.written, full.written);
         assert_eq!(RejectedRecord::decode(&record).map(|said| said.reason).as_deref(), Some(theirs));
     }
 

@@ -14,6 +14,7 @@ use crate::ids::OrganizationId;
 use crate::murmur2::partition_for;
 use crate::record::{Headers, OutRecord, Record, TopicPartition};
 use crate::rejected::split;
+use crate::slices::SliceCursor;
 
 /// A record that is planned again.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct RetriedRecord {
     pub organization: Option<OrganizationId>,
     /// How often it was retried, this time included.
     pub retries: u32,
+    /// How far its event was written before it was rejected, where a part of it was: it goes on above that.
+    pub written: Option<SliceCursor>,
 }
 
 /// A record of `retried` that says nothing of where it stood.
@@ -56,14 +59,15 @@ impl RetriedRecord {
             from: TopicPartition::new(origin.topic, origin.partition),
             organization: said.text(header::ORGANIZATION).and_then(|id| id.parse().ok()),
             retries: said.text(header::RETRIES).and_then(|count| count.parse().ok()).unwrap_or(1),
+            written: said.text(header::WRITTEN).and_then(|cursor| cursor.parse().ok()),
         })
     }
 
     /// As a record of `retried`, which has so many partitions.
     #[must_use]
     pub fn to_record(&self, topic: Arc<str>, partitions: i32) -> OutRecord {
-        let Self { record, from, organization, retries } = self;
-        let mut builder = Headers::builder(record.headers.len() + 4, record.headers.size() + 300);
+        let Self { record, from, organization, retries, written } = self;
+        let mut builder = Headers::builder(record.headers.len() + 5, record.headers.size() + 400);
         builder
             .copy_if(&record.headers, |_name| true)
             .push_display(header::ORIGIN, format_args!("{from}/{}", record.offset))
@@ -71,6 +75,9 @@ impl RetriedRecord {
             .push_i64(header::RETRIES, i64::from(*retries));
         if let Some(organization) = organization {
             builder.push_display(header::ORGANIZATION, organization);
+        }
+        if let Some(written) = written {
+            builder.push_display(header::WRITTEN, written);
         }
         OutRecord {
             topic,
@@ -91,18 +98,21 @@ mod tests {
     #[test]
     fn it_is_read_as_it_was_written_whatever_its_producer_wrote() {
         let headers: Headers =
-            [(header::ORIGIN, "theirs/1/2"), ("x", "y"), (header::RETRIES, "77")].into_iter().collect();
+            [(header::ORIGIN, "theirs/1/2"), ("x", "y"), (header::RETRIES, "77"), (header::WRITTEN, "z")]
+                .into_iter()
+                .collect();
         let value = Some(bytes::Bytes::from_static(b"{}"));
         let record = Record { offset: 9, timestamp_ms: 5, key: None, value, headers };
         let organization = Some(OrganizationId(Uuid::from_u128(9)));
         let from = TopicPartition::new("crm.orders", 3);
-        let retried = RetriedRecord { record, from, organization, retries: 2 };
+        let written = Some(SliceCursor { last: Uuid::from_u128(7), count: 2_000 });
+        let retried = RetriedRecord { record, from, organization, retries: 2, written };
         let out = retried.to_record(Arc::from("hookbus.retried"), 8);
         assert_eq!(out.partition, Some(retried_partition(&retried.from, 8)));
         let read = Record { offset: 700, timestamp_ms: 800, key: out.key, value: out.value, headers: out.headers };
         let found = RetriedRecord::decode(&read).unwrap();
         assert_eq!((&found.from, found.organization, found.retries), (&retried.from, organization, 2));
-        assert_eq!((found.record.offset, found.record.timestamp_ms), (9, 5));
+        assert_eq!((found.record.offset, found.record.timestamp_ms, found.written), (9, 5, written));
         assert_eq!(found.record.headers, retried.record.headers);
         let strange = Record { headers: Headers::default(), ..read };
         assert_eq!(RetriedRecord::decode(&strange).unwrap_err(), RetriedError);

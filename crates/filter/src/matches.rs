@@ -93,7 +93,7 @@ impl Filter {
         let left = facts.units() + OWN_UNITS;
         let run = || catch_unwind(AssertUnwindSafe(|| self.evaluate(facts)));
         let (spent, result) = meter::metered(FILTER_UNITS.min(left), run);
-        facts.spent(spent.saturating_sub(OWN_UNITS));
+        facts.spent(spent);
         match result {
             Some(Ok(result)) => result,
             Some(Err(_panic)) => Err(EvaluationError::Panicked),

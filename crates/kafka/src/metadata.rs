@@ -137,7 +137,7 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
     if let Some(cursor) = &metadata.slices {
         text.push(':');
         text.push(slices::LETTER);
-        text.push_str(&BASE64.encode(cursor.to_bytes()));
+        text.push_str(&BASE64.encode(slices::to_bytes(*cursor)));
     }
     (text, cut)
 }
@@ -176,7 +176,7 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
         } else if let Some(encoded) = member.strip_prefix(position::REJECTED_LETTER) {
             rejected = Some(BASE64.decode(encoded).ok()?);
         } else if let Some(encoded) = member.strip_prefix(slices::LETTER) {
-            slices = Some(SliceCursor::from_bytes(&BASE64.decode(encoded).ok()?)?);
+            slices = Some(slices::from_bytes(&BASE64.decode(encoded).ok()?)?);
         }
     }
     let position = match rejected {

@@ -120,6 +120,14 @@ impl SchemaCache {
     }
 }
 
+impl SchemasAt<'_> {
+    /// As [`SchemaCache::is_unavailable`].
+    #[must_use]
+    pub fn is_unavailable(&self, key: &SchemaKey) -> bool {
+        self.cache.is_unavailable(key)
+    }
+}
+
 impl SchemaLookup for SchemasAt<'_> {
     fn schema(&self, key: &SchemaKey) -> SchemaState {
         self.cache.inner.table.lock().state(key, self.now)

@@ -36,7 +36,7 @@ mod work;
 pub use self::error::{StageError, WorkError};
 pub use self::metrics::StageMetrics;
 pub use self::options::{Deps, Options};
-pub use self::outbox::{Batch, BatchLimits, Entry, Order, Outbox, Part};
+pub use self::outbox::{Batch, BatchLimits, Entry, Order, Outbox, Part, Slow};
 pub use self::status::{Measured, MeasuredLease};
 pub use self::turn::run;
 pub use self::work::{Fetching, NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Work};

@@ -24,7 +24,7 @@ use schemas::record::OutRecord;
 pub use self::batch::{Batch, Part};
 pub(crate) use self::leases::Reached;
 use self::leases::{LookAheadShare, Owned};
-pub(crate) use self::put_back::Slow;
+pub use self::put_back::Slow;
 
 /// Leases of one transaction with outputs: their offsets are one record batch of Kafka's own topic.
 const MAX_PARTS: usize = 64;

@@ -60,7 +60,8 @@ pub enum Refusal {
         /// What Kafka said, with the topic.
         reason: String,
     },
-    /// The cluster cannot take the whole entry within one transaction's time.
+    /// The cluster cannot take the whole entry within one transaction's time. Of one beside the window the role leaves less, and
+    /// makes the rest again: others of the same record may be written already.
     TooSlow {
         /// What was measured.
         reason: String,

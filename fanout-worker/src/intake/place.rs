@@ -1,5 +1,5 @@
-//! Where a partition of a source begins: where it was committed, if that was under the positions that its source has now; else where
-//! the source says. Pure.
+//! Where a partition of a source begins: where it was committed, if that was under the positions that its source has now, or if an event
+//! is written in part there; else where the source says. Pure.
 
 use std::sync::Arc;
 
@@ -54,6 +54,14 @@ pub(super) fn begins(
         if own.is_some() && known.id == id {
             return Ok((found.start()?, None));
         }
+        // It was moved, and the event that it stood at is written in part: that is done first, under the position that it was begun under.
+        if own.is_some()
+            && known.id < id
+            && let Ok(start) = found.start()
+            && found.goes_on(start).is_some()
+        {
+            return Ok((start, None));
+        }
         let is_younger = known.id > id;
         if is_younger && own.is_none() {
             // Another source has read the topic since this one was given its positions: what it has passed is done.
@@ -94,7 +102,7 @@ fn minted_ms(id: Uuid) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use kafka::{Epoch, Handled, Lease};
+    use kafka::{Epoch, Handled, Lease, SliceCursor};
     use schemas::control::source::TopicStart;
     use schemas::control::{SourceFormat, TopicSource};
     use schemas::ids::{OrganizationId, PositionId, SourceId};
@@ -168,6 +176,22 @@ mod tests {
             assert_eq!((start, claim.id, claim.source), (40, Uuid::from_u128(5), Uuid::from_u128(1)));
             assert_eq!(claim.handled.contains(50), handled, "{committed:?} {position:?}");
         }
+    }
+
+    #[test]
+    fn an_event_that_is_written_in_part_is_done_before_its_source_begins_elsewhere() {
+        let route = route(1, 5);
+        let slices = Some(SliceCursor { last: Uuid::from_u128(9), count: 2_000 });
+        let begun = |position| Restored { slices, ..found(Some(60), Some(position)) };
+        assert_eq!(begins(&route, &begun(claim(1, 4))).unwrap(), (60, None));
+        let anew = |found: &Restored| begins(&route, found).unwrap().0;
+        assert_eq!(anew(&begun(claim(2, 4))), 40, "another source's event is that one's");
+        assert_eq!(anew(&Restored { log_start: 70, ..begun(claim(1, 4)) }), 70, "retention took it");
+        assert_eq!(
+            anew(&Restored { log_end: 50, ..begun(claim(1, 4)) }),
+            40,
+            "a move is what heals a log that was cut"
+        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ impl SourcesIntake {
         }
         let Some(open) = self.open.get_mut(&epoch) else { return };
         let (handled, offset) = (&mut open.position.handled, note.record.offset);
-        let is_rejected = matches!(note.verdict, EventVerdict::Rejected(_));
+        // What was written in part counts as fanned out: read again, it would begin anew. Its rest is had by a retry.
+        let is_rejected = matches!(note.verdict, EventVerdict::Rejected(_)) && note.written.is_none();
         if handled.was_rejected(offset) != is_rejected {
             self.unsealed.entry(epoch).or_insert_with(|| handled.clone());
             handled.judge(offset, is_rejected);

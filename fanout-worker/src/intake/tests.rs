@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catalog::SourceMap;
-use kafka::{FoundTopics, Handled, Window};
+use kafka::{FoundTopics, Handled, SliceCursor, Window};
 use schema_registry::{CacheLimits, RegistryAnswer};
 use schemas::control::source::TopicStart;
 use schemas::control::{SourceFormat, TopicSource};
@@ -11,7 +11,7 @@ use schemas::ids::{OrganizationId, PositionId};
 use schemas::record::{Headers, Record};
 use schemas::status::SourcePartitionState;
 use sources::schema::{CompiledSchema, RegisteredSchema, SchemaId, SchemaKey, SchemaKind};
-use stage::{BatchLimits, Fetching, Order, Outbox};
+use stage::{BatchLimits, Fetching, Order, Outbox, Turn};
 
 use super::route::RouteLimits;
 use super::*;
@@ -158,7 +158,8 @@ impl World {
     /// The record at this offset is committed.
     fn commit(&mut self, offset: i64) {
         let record = Record { offset, timestamp_ms: 1, key: None, value: None, headers: Headers::default() };
-        self.intake.count(Epoch(3), &Note { record, verdict: EventVerdict::Matched(1), id: None, stood: None });
+        self.intake
+            .count(Epoch(3), &Note { record, verdict: EventVerdict::Matched(1), id: None, stood: None, written: None });
     }
 
     fn state(&mut self) -> Option<(SourcePartitionState, Option<String>)> {
@@ -286,6 +287,28 @@ fn a_move_waits_for_an_event_that_is_written_in_part_and_a_deletion_does_not() {
     world.intake.note_slices([Epoch(3)].into_iter());
     world.turn();
     assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
+}
+
+/// What goes on by a position that its source has left was to be done again by that one or it was new, whatever the next one says.
+#[test]
+fn an_event_that_is_written_in_part_keeps_its_generation_whatever_the_move_after_it_says() {
+    for is_again in [false, true] {
+        let mut world = World::opened();
+        let position_id = PositionId(Uuid::from_u128(6));
+        let start = TopicStart { topic_id: TOPIC_ID, position_id, again: is_again, offsets: vec![40] };
+        world.source.starts.insert(TOPIC.to_owned(), start);
+        world.publish(true);
+        let before = Uuid::from_u128(4);
+        let handled = Handled::nothing().with(50, 60);
+        let source = world.source.source_id.0;
+        let mut found = World::found(Some(PositionClaim { id: before, source, handled }), Some(55));
+        found.slices = Some(SliceCursor { last: Uuid::from_u128(9), count: 2_000 });
+        let (start, anew) = world.intake.begins(&found, Now::read()).unwrap();
+        assert_eq!((start, anew), (55, None));
+        world.intake.opened(&lease(), SourcePlace::of(&found, start), &mut world.queue, Now::read());
+        let turn = world.intake.turn_of(Epoch(3), Now::read().instant).unwrap();
+        assert_eq!([55, 60].map(|at| turn.again(at)), [Some(before), None], "{is_again}");
+    }
 }
 
 #[test]
@@ -453,7 +476,7 @@ fn what_was_rejected_is_not_handled_where_its_source_is_moved_back_until_it_is_a
         for (offset, verdict) in judged {
             let headers = Headers::default();
             let record = Record { offset: *offset, timestamp_ms: 1, key: None, value: None, headers };
-            world.intake.judged(Epoch(3), &Note { record, verdict: *verdict, id: None, stood: None });
+            world.intake.judged(Epoch(3), &Note { record, verdict: *verdict, id: None, stood: None, written: None });
         }
         let part = Part { lease: lease(), records: 0, bytes: 0, committed };
         let claims = world.intake.claims(&[part]);
@@ -485,7 +508,10 @@ fn a_batch_that_was_not_written_leaves_what_was_rejected_as_it_was() {
     world.intake.opened(&lease(), SourcePlace::of(&found, 10), &mut world.queue, Now::read());
     let accepted = |world: &mut World, offset| {
         let record = Record { offset, timestamp_ms: 1, key: None, value: None, headers: Headers::default() };
-        world.intake.judged(Epoch(3), &Note { record, verdict: EventVerdict::Matched(1), id: None, stood: None });
+        world.intake.judged(
+            Epoch(3),
+            &Note { record, verdict: EventVerdict::Matched(1), id: None, stood: None, written: None },
+        );
     };
     let was_fanned_out = |world: &mut World, committed| {
         let claims = world.intake.claims(&[Part { lease: lease(), records: 0, bytes: 0, committed }]);

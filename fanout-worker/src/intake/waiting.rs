@@ -3,7 +3,7 @@
 //! ```text
 //! a record awaits a schema --> its line is held, the schema is wanted
 //!    it is here, or known not to be --> the line goes on
-//!    its registry gives no answer ----> it stands still, and gives back what was read (standing.rs)
+//!    its registry gives no answer ----> it stands still, and gives back what was read (standing.rs); if its source was moved it goes on
 //!                                         it is here, or known not to be --> it flows again, at once
 //! ```
 
@@ -113,7 +113,8 @@ impl SourcesIntake {
         }
         for open in self.open.values_mut() {
             let Some(awaited) = open.awaits.as_mut() else { continue };
-            if self.schemas.is_settled(&awaited.key, now.instant) {
+            let is_given_up = open.is_leaving && self.schemas.cache.is_unavailable(&awaited.key);
+            if is_given_up || self.schemas.is_settled(&awaited.key, now.instant) {
                 open.since_ms = now.wall_ms;
                 open.stop_waiting(queue);
             } else {

@@ -8,6 +8,7 @@ use schemas::status::SourceFailure;
 use sources::schema::SchemaKey;
 
 use crate::intake::SourceTurn;
+use crate::retried::RetriedTurn;
 
 /// An accepted event on its way to being deliveries.
 #[derive(Debug)]
@@ -44,11 +45,18 @@ pub(super) enum Judged {
     Slice(Option<SliceCursor>),
     /// Its last slice is not committed yet.
     UnderWay,
+    /// So many candidates are not kept beside those of others: it begins when one of these is done.
+    NoRoom(usize),
     /// All of its deliveries are written: so many, and the identity it adds to `seen`.
     Ended(usize, Option<(Hash, i64)>),
 }
 
 impl super::Turn<'_> {
+    /// Whether a part of its event was written here, and not by whoever rejected it before: then it is no repeat, whatever is remembered.
+    pub(super) fn is_begun(&self) -> bool {
+        self.written.is_some() && self.written != self.retried.and_then(RetriedTurn::written)
+    }
+
     /// Whether its source has made of a record what it could before, and is not told to do that again.
     pub(super) fn was_fanned_out(&self, offset: i64) -> bool {
         let was_handled = |source: SourceTurn<'_>| source.was_handled(offset) && source.again(offset).is_none();

@@ -1,11 +1,11 @@
 //! Events for more subscriptions than one transaction writes: judged once, then a slice with each call.
 
-use kafka::{Epoch, Lease};
+use kafka::{Epoch, Lease, SliceCursor};
 use schemas::rejected::RejectReason;
 use sources::Rejection;
 
 use super::judged::{Expansion, Judged};
-use super::reading::{generation, read};
+use super::reading::{generation, left_out, read};
 use super::{Planner, Turn};
 use crate::expand::{Accepted, Place};
 use crate::filter::Filtered;
@@ -29,9 +29,49 @@ impl Planner {
         self.sliced.get_mut(&epoch).is_some_and(|sliced| sliced.refuse(rejection))
     }
 
-    /// Leases with an event that is written in slices.
-    pub(crate) fn slicing(&self) -> impl Iterator<Item = Epoch> + '_ {
-        self.sliced.keys().copied()
+    /// The cluster is too slow for the slice of a lease that is under way: it ends earlier. How far its event is with that; `None`: there
+    /// is no less of it.
+    pub(crate) fn shorten_slice(&mut self, epoch: Epoch) -> Option<SliceCursor> {
+        self.sliced.get_mut(&epoch)?.shorten()
+    }
+
+    /// Leases with a slice that is under way.
+    pub(crate) fn slices_under_way(&self) -> impl Iterator<Item = Epoch> + '_ {
+        self.sliced.iter().filter(|(_, sliced)| sliced.is_under_way()).map(|(epoch, _)| *epoch)
+    }
+
+    /// Whether so many candidates are kept beside those of the events that are written in slices. Of one event alone all are.
+    pub(super) fn has_room_for(&self, candidates: usize) -> bool {
+        let kept: usize = self.sliced.values().map(SlicedEvent::kept).sum();
+        let kept_free = self.kept_free.map_or(0, |(_, candidates)| candidates);
+        let is_alone = self.sliced.is_empty() && self.kept_free.is_none();
+        is_alone || kept.saturating_add(kept_free).saturating_add(candidates) <= self.most_kept
+    }
+
+    /// Keeps room for so many candidates of the next event of a lease, which waited for it. Whether there is that room: not before it is
+    /// used by whom it was kept for last.
+    pub(crate) fn keep_room(&mut self, epoch: Epoch, candidates: usize) -> bool {
+        let is_there = self.kept_free.is_none() && self.has_room_for(candidates);
+        if is_there {
+            self.kept_free = Some((epoch, candidates));
+        }
+        is_there
+    }
+
+    /// The next event of a lease is planned: what was kept free for it is its own now, or anybody's.
+    pub(crate) fn use_room(&mut self, epoch: Epoch) {
+        self.kept_free.take_if(|(other, _)| *other == epoch);
+    }
+
+    /// As many candidates are kept as this, for tests.
+    #[cfg(test)]
+    pub(crate) fn keep_at_most(&mut self, candidates: usize) {
+        self.most_kept = candidates;
+    }
+
+    /// Whether a slice of the record of a lease at this offset is under way.
+    pub(crate) fn is_slice_under_way(&self, epoch: Epoch, offset: i64) -> bool {
+        self.sliced.get(&epoch).is_some_and(|sliced| sliced.of.offset == offset && sliced.is_under_way())
     }
 
     /// Kafka's time of the oldest record that is written in slices.
@@ -42,12 +82,16 @@ impl Planner {
     /// The records of a lease are not planned any more: what is not under way is forgotten.
     pub(crate) fn forget_slices(&mut self, lease: &Lease, is_over: bool) {
         self.sliced.retain(|epoch, sliced| *epoch != lease.epoch || (sliced.is_under_way() && !is_over));
+        self.use_room(lease.epoch);
     }
 
-    /// What is being planned is judged anew: from how far it is written, once nothing of it is under way.
-    pub(super) fn forget_all_slices(&mut self) {
-        self.sliced.retain(|_, sliced| sliced.is_under_way());
-        for sliced in self.sliced.values_mut() {
+    /// What was found out of the record of a lease that is being planned counts no more: it is judged anew, one of which a slice is under
+    /// way once that is committed.
+    pub(crate) fn forget_event(&mut self, epoch: Epoch) {
+        self.use_room(epoch);
+        self.expansion.take_if(|begun| begun.lease.epoch == epoch);
+        self.sliced.retain(|other, sliced| *other != epoch || sliced.is_under_way());
+        if let Some(sliced) = self.sliced.get_mut(&epoch) {
             sliced.is_stale = true;
         }
     }
@@ -72,6 +116,9 @@ impl Planner {
         }
         let event = match read(turn.source, turn.retried, place)? {
             Ok(event) => event,
+            // A part of it is written: its end is told.
+            Err(Judged::Skipped(reason)) if sliced.cursor().is_some() => return Err(left_out(reason)),
+            Err(skipped @ Judged::Skipped(_)) => return Ok(skipped),
             Err(judged) => return Ok(self.keep(sliced, judged)),
         };
         let (origin, generation) = (place.origin(), generation(turn.source, place));
@@ -107,6 +154,13 @@ impl Planner {
             return Ok(self.keep(sliced, Judged::Later));
         }
         let is_first = sliced.cursor().is_none();
+        if is_first {
+            // What is told when all have it fits its topic, or none of them gets it.
+            let end = (sliced.matches(), &[][..]);
+            self.expander.matched(accepted, place, sliced.of.control_offset, end, &mut self.outputs);
+            self.check_sizes()?;
+            self.outputs.clear();
+        }
         let next = sliced.next(self.limits.in_slice(each));
         if next.is_empty() {
             return Ok(self.end(turn, accepted, place, sliced));

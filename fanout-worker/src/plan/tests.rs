@@ -22,6 +22,7 @@ use super::*;
 use crate::deduplicate::{Identities, Limits};
 use crate::remember::add_seen;
 
+mod filtered;
 mod matching;
 mod moved;
 mod retried;
@@ -169,7 +170,9 @@ impl World {
                 self.outbox.resolve(Entry::beside(lease.epoch, at, 0, note), self.planner.outputs());
                 return Tried::Slice(record);
             }
-            planned @ (Planned::Held(..) | Planned::Awaits(..) | Planned::UnderWay(_)) => panic!("{planned:?}"),
+            planned @ (Planned::Held(..) | Planned::Awaits(..) | Planned::UnderWay(_) | Planned::NoRoom(..)) => {
+                panic!("{planned:?}")
+            }
         };
         self.written = None;
         assert!(self.outbox.admit(lease.epoch, note.record.offset));

@@ -34,6 +34,8 @@ pub(crate) struct Note {
     pub(crate) id: Option<(Hash, i64)>,
     /// Of one that was retried: where it stood, and its time there. Should it be read there again, it is a repeat.
     pub(crate) stood: Option<(TopicPartition, i64)>,
+    /// How far its event was written before.
+    pub(crate) written: Option<SliceCursor>,
 }
 
 /// What became of a record that was to be planned.
@@ -49,6 +51,8 @@ pub(crate) enum Planned {
     Later(Record),
     /// A part of it is not committed yet.
     UnderWay(Record),
+    /// It waits until there is room for so many candidates, see [`super::Planner::has_room_for`].
+    NoRoom(Record, usize),
     /// Nothing of its source can be an event for now, and this is why: its partition is held.
     Held(Record, SourceFailure),
     /// Nobody can tell what it is before this schema is here: its partition waits.

@@ -23,6 +23,7 @@ impl Planner {
             organization: source.map(SourceRoute::organization).or_else(|| retried.and_then(RetriedTurn::organization)),
             // What it says by the rules of `events` is nothing where it is none of these.
             application: if is_refused { None } else { self.named(catalog, place, source) },
+            written: None,
         }
     }
 

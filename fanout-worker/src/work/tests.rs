@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use chassis::clock::instant;
 use chassis::metrics::Registry;
 use kafka::{Transaction, Window};
 use schemas::control::ControlObject;
 use schemas::record::{Headers, TopicPartition};
 use schemas::rejected::RejectReason;
 use schemas::topics::TopicSettings;
-use stage::{BatchLimits, Order, Outbox, StageError};
+use stage::{BatchLimits, Order, Outbox, Slow, StageError};
 
 use super::*;
 use crate::deduplicate::{Identities, Limits};
 use crate::owners::Owners;
 use crate::weigh::EventLimits;
 
+mod moved;
 mod slices;
 
 const NOW_MS: i64 = 1_790_000_000_000;
@@ -30,14 +32,13 @@ impl World {
         Self::of([])
     }
 
-    fn of<const N: usize>(objects: [ControlObject; N]) -> Self {
+    fn of(objects: impl IntoIterator<Item = ControlObject>) -> Self {
         let topics = TopicSettings::default().topics();
         let expander = Expander::new(topics.clone(), Duration::from_secs(60));
         let identities = Identities::new(Limits::new(Duration::from_secs(3_600), 1_000));
         let connection = kafka::Connection::new("127.0.0.1:1", &BTreeMap::new()).unwrap();
-        let vault = vault::Vault::new(&[vault::EncryptionKey::new("k1", [1; 32])], &[2; 32]).unwrap();
         let work = FanoutWork {
-            catalog: Catalog::of(objects, Arc::new(vault)),
+            catalog: Catalog::of(objects, vault()),
             metrics: FanoutMetrics::new(&Registry::new()).unwrap(),
             restorer: Restorer {
                 offsets: kafka::Offsets::start(&connection).unwrap(),
@@ -60,6 +61,7 @@ impl World {
             seen: BTreeMap::new(),
             cursors: Cursors::default(),
             queue: Queue::default(),
+            crowded: VecDeque::new(),
             index: None,
             is_answered: false,
             pulse: Pulse::default(),
@@ -92,7 +94,8 @@ impl World {
         assert!(self.outbox.admit(lease.epoch, offset));
         let mut outputs = vec![out("deliveries"); deliveries];
         outputs.push(out("attempts"));
-        let note = Note { record, verdict: EventVerdict::Matched(deliveries), id: Some((id, NOW_MS)), stood: None };
+        let (verdict, id) = (EventVerdict::Matched(deliveries), Some((id, NOW_MS)));
+        let note = Note { record, verdict, id, stood: None, written: None };
         self.outbox.resolve(Entry::new(lease.epoch, (offset, NOW_MS), 2, 0, note), &mut outputs);
     }
 
@@ -110,6 +113,10 @@ impl World {
     fn remembers(&self, partition: i32, byte: u8) -> bool {
         self.work.seen[&lease(partition).epoch].contains(&[byte; 16])
     }
+}
+
+fn vault() -> Arc<vault::Vault> {
+    Arc::new(vault::Vault::new(&[vault::EncryptionKey::new("k1", [1; 32])], &[2; 32]).unwrap())
 }
 
 fn lease(partition: i32) -> Lease {

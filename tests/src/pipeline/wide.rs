@@ -27,6 +27,8 @@ const AT_ONCE: usize = 500;
 pub struct Wide {
     /// Its events are sent as those of any other.
     pub application: Application,
+    /// Whose it is.
+    pub organization: OrganizationId,
     subscriptions: Vec<SubscriptionId>,
 }
 
@@ -120,7 +122,15 @@ impl Pipeline {
                 part.iter().map(|subscription| self.on_control(&object(subscription))).collect();
             self.produce_all(records?).await?;
         }
-        Ok(Wide { application: Application { id, token: String::new() }, subscriptions })
+        Ok(Wide { application: Application { id, token: String::new() }, organization, subscriptions })
+    }
+
+    /// Writes an object to `control` as the control plane would have written it, or writes it anew.
+    ///
+    /// # Errors
+    /// Kafka does not take it.
+    pub async fn put(&self, object: &ControlObject) -> anyhow::Result<()> {
+        self.produce_all([self.on_control(object)?]).await
     }
 
     fn on_control(&self, object: &ControlObject) -> anyhow::Result<OutRecord> {

@@ -1,13 +1,23 @@
 //! An event for more subscriptions than one transaction writes, and a fan-out that dies between its slices: whoever takes over goes on
 //! where it stood, and each subscription has the event once.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka::topics;
+use schemas::control::{ControlObject, SourceFormat, TopicSource};
+use schemas::ids::{PositionId, SourceId};
 use schemas::planted::PlantedBug;
+use schemas::record::{Headers, OutRecord};
+use schemas::topics::TopicSpec;
 use testkit::Expect;
 use testkit::broker::SharedKafka;
 use testkit::pipeline::wide::{EVENT_TYPE, Wide, WideWritten};
 use testkit::pipeline::{Event, Pipeline, Role, Setup, report};
 use testkit::proxy::{Action, Api, Sprung};
 use testkit::wait::eventually;
+use uuid::Uuid;
 
 use crate::scenes::SOON;
 
@@ -79,6 +89,55 @@ async fn killed_between_slices(name: &str, bug: Option<PlantedBug>, scene: Scene
 async fn a_fanout_that_dies_between_slices_gives_each_subscription_the_event_once() {
     let written = killed_between_slices("slices", None, SHORT).await;
     assert_eq!(written, WideWritten::once(SHORT.matches));
+}
+
+/// A topic of others with the event as its only record, and a source that reads it from its beginning, written to `control`.
+async fn source_of(pipeline: &Pipeline, wide: &Wide) -> TopicSource {
+    let topic: Arc<str> = Arc::from(format!("their-{}orders", pipeline.topics().events.trim_end_matches("events")));
+    let spec = TopicSpec { name: Arc::clone(&topic), partitions: 1, replication_factor: None, config: BTreeMap::new() };
+    topics::ensure(pipeline.connection(), &[spec]).await.unwrap();
+    let value = Some(Bytes::from(format!("{{\"id\":\"{EVENT}\"}}")));
+    let record =
+        OutRecord { topic: Arc::clone(&topic), partition: None, key: None, value, headers: Headers::default() };
+    pipeline.produce(&record).await.unwrap();
+    let id = SourceId(Uuid::new_v4());
+    let mut source = TopicSource::new(id, wide.organization, "orders", SourceFormat::Json, position(), 0);
+    (source.topics, source.application) = (vec![topic.to_string()], Some(wide.application.id.to_string()));
+    (source.event_type, source.id) = (Some(EVENT_TYPE.to_owned()), Some("{value:/id}".to_owned()));
+    pipeline.put(&ControlObject::Source(Box::new(source.clone()))).await.unwrap();
+    source
+}
+
+/// One that is younger than all before.
+fn position() -> PositionId {
+    PositionId(Uuid::now_v7())
+}
+
+/// Its worker dies half way, and before another one comes the source is moved back to its beginning: the event is done first that is written
+/// in part, then it is read again, and is a repeat.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_moved_back_between_two_slices_gives_each_subscription_the_event_once() {
+    let proxy = SharedKafka::of_this_run().unwrap().proxy().unwrap();
+    let setup = Setup::new("slices-moved").through(Role::Fanout, 1, &proxy).set("sources.refresh_ms", 1_000);
+    let setup = setup.set("fanout.slice_records", SHORT.slice).set("kafka.session_timeout_ms", 6_000);
+    let mut pipeline = setup.topics_only().await.unwrap();
+    let wide = pipeline.wide(SHORT.matches).await.unwrap();
+    let mut source = source_of(&pipeline, &wide).await;
+    let held = proxy.on_next(Api::EndTxn, Action::HoldAnswer);
+    pipeline.roles().launch(Role::Fanout, 1).await.unwrap();
+    let written = killed_after_more(&mut pipeline, (&wide, &proxy, Api::EndTxn), 0, held).await;
+    report(&format!("slices-moved: killed with {written} of {} written", SHORT.matches));
+    assert!(written < SHORT.matches, "killed at its end");
+    source.later_id = position();
+    pipeline.put(&ControlObject::Source(Box::new(source.clone()))).await.unwrap();
+    pipeline.roles().launch(Role::Fanout, 1).await.unwrap();
+    let fanout = pipeline.roles().process(Role::Fanout, 1).unwrap();
+    let repeated = || async { (fanout.metric("hookbus_fanout_repeats_total").await.ok()? >= 1.0).then_some(()) };
+    eventually("the event once more, as a repeat", SOON, repeated).await.unwrap();
+    let written = wide.written(&pipeline, EVENT).await.unwrap();
+    report(&format!("slices-moved: {written}"));
+    assert_eq!(written, WideWritten::once(SHORT.matches));
+    drop(pipeline.verdict(Expect { waiting: 1, ..Expect::default() }, SOON).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -148,6 +148,7 @@ impl Steps {
             from: TopicPartition::new(origin.topic, origin.partition),
             organization: said.organization,
             retries: said.retries.saturating_add(1),
+            written: said.written,
         };
         let out = retried.to_record(Arc::clone(&self.topics.retried), partitions);
         Ok(if self.fits(&out) { Ok(out) } else { Err(JobSkip::TooLarge) })

@@ -62,10 +62,14 @@ impl<N> Outbox<N> {
         Ok(())
     }
 
-    /// The cluster took only `written` bytes of the batch in its time: what comes next is smaller. An entry that is too slow
-    /// by itself, twice, and writes at least `give_up_bytes` is replaced by the role. One beside the window is not given up: there may be
-    /// others of the same record that are written already.
-    pub(crate) fn put_back_slow(
+    /// The cluster took only [`Slow::written`] bytes of the batch in its time: what comes next is smaller. An entry that is too slow
+    /// by itself, twice, and writes at least [`Slow::give_up_bytes`] is replaced by the role. One beside the window is not given up, because
+    /// others of the same record may be written already: the role makes it smaller, each time that it is too slow from then on, down to
+    /// what a batch has at least.
+    ///
+    /// # Errors
+    /// As [`Outbox::put_back_refused`].
+    pub fn put_back_slow(
         &mut self,
         batch: Batch<N>,
         transaction: Transaction,
@@ -78,9 +82,10 @@ impl<N> Outbox<N> {
         self.mark_dirty(&batch.parts);
         let mut returned = returned(batch, transaction);
         if let [item] = &mut returned[..] {
-            item.entry.too_slow += 1;
-            let is_large = slow.give_up_bytes.is_some_and(|least| item.entry.output_bytes >= least);
-            if is_large && !item.entry.is_beside && item.entry.too_slow >= MAX_TOO_SLOW {
+            item.entry.too_slow = item.entry.too_slow.saturating_add(1);
+            let least = |give_up: usize| if item.entry.is_beside { give_up.min(MIN_BYTES) } else { give_up };
+            let is_large = slow.give_up_bytes.is_some_and(|give_up| item.entry.output_bytes >= least(give_up));
+            if is_large && item.entry.too_slow >= MAX_TOO_SLOW {
                 let refusals = [Refusal::TooSlow { reason: slow.reason.to_owned() }];
                 self.replace(item, &refusals, work, now)?;
             }
@@ -108,14 +113,16 @@ impl<N> Outbox<N> {
         // A lease that is over needs no replacement: its entry is dropped when the batch is put back.
         let Some(owned) = self.leases.get(&item.entry.epoch) else { return Ok(()) };
         let before = item.entry.refused;
-        if before >= MAX_REFUSALS {
+        // What becomes smaller each time ends by itself.
+        let is_counted = !item.entry.is_beside || !matches!(refusals[0], Refusal::TooSlow { .. });
+        if is_counted && before >= MAX_REFUSALS {
             let reason = match &refusals[0] {
                 Refusal::Unwritable { reason, .. } | Refusal::TooSlow { reason } => reason.clone(),
             };
             let (partition, offset) = (owned.lease.partition.clone(), item.entry.offset);
             return Err(StageError::Unwritable { partition, offset, reason });
         }
-        item.entry.refused += 1;
+        item.entry.refused += u8::from(is_counted);
         let outputs = std::mem::take(&mut item.outputs);
         let (lease, offset) = (&owned.lease, item.entry.offset);
         let refused = Refused { lease, offset, note: &mut item.entry.note, outputs, refusals, before };
@@ -150,13 +157,13 @@ impl<N> Outbox<N> {
 
 /// What the writer said of a batch that was too slow.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slow<'a> {
+pub struct Slow<'a> {
     /// Bytes that were acknowledged in time.
-    pub(crate) written: usize,
+    pub written: usize,
     /// What was measured.
-    pub(crate) reason: &'a str,
+    pub reason: &'a str,
     /// An entry is given up from this many bytes of outputs on; never, where a role has no other way to end it.
-    pub(crate) give_up_bytes: Option<usize>,
+    pub give_up_bytes: Option<usize>,
 }
 
 /// Splits a batch into its entries with their outputs. What was sealed into it is made again with the next batch.

@@ -15,9 +15,10 @@ use crate::error::{StageError, WorkError};
 use crate::status::Measured;
 use crate::work::{NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Work};
 
-/// Replaces what is refused by one record of one byte, and remembers why.
+/// Replaces what is refused by one record of one byte, or by half of it, and remembers why.
 #[derive(Default)]
 struct Scripted {
+    halves: bool,
     refusals: Vec<(i64, Vec<Refusal>)>,
     /// Entries of each batch that was taken back.
     unsealed: Vec<usize>,
@@ -40,6 +41,10 @@ impl Work for Scripted {
     }
     fn replace(&mut self, refused: Refused<'_, u64>, _now: Now) -> Result<Vec<OutRecord>, WorkError> {
         self.refusals.push((refused.offset, refused.refusals.to_vec()));
+        if self.halves {
+            let half = (refused.outputs.len() / 2).max(1);
+            return Ok(refused.outputs.into_iter().take(half).collect());
+        }
         Ok(vec![output(1)])
     }
     fn unsealed(&mut self, batch: &Batch<u64>) {

@@ -21,7 +21,9 @@
 {{- $reads = dict "partitions" $config.topics.partitions.events "records" $config.fanout.live_records "bytes" $config.fanout.live_bytes -}}
 {{- $_ := set $parts "config.fanout.dedup_ids x 28" (mul 28 (int64 $config.fanout.dedup_ids)) -}}
 {{- $_ := set $parts "three of config.fanout.batch_bytes + slice_bytes" (mul 3 (add (int64 $config.fanout.batch_bytes) (int64 $config.fanout.slice_bytes))) -}}
+{{- $_ := set $parts "subscriptions that wide events may be for" (mul 16 $mebi) -}}
 {{- if dig "sources" "enabled" true $config -}}
+{{- $_ := set $parts "subscriptions that wide events of sources may be for" (mul 16 $mebi) -}}
 {{- $_ := set $parts "records of sources (config.sources.live_bytes)" (int64 (dig "sources" "live_bytes" 268435456 $config)) -}}
 {{- $_ := set $parts "schemas of registries (config.sources.schema_cache_bytes)" (int64 (dig "sources" "schema_cache_bytes" 268435456 $config)) -}}
 {{- $_ := set $parts "records of sources fetched ahead" (mul (add 32 (mul 16 $brokers)) $mebi) -}}

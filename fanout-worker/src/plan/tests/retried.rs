@@ -38,15 +38,81 @@ impl Retrying {
         Self { seen: world.identities.partition(), world, retried, source, offset: 0 }
     }
 
-    /// What becomes of a record that stood on a topic.
-    fn plan(&mut self, topic: &str, organization: u128, record: Record) -> Note {
+    /// With five subscriptions to orders: slices of two, two and one.
+    fn wide() -> Self {
+        let mut retrying = Self::new();
+        let five = (21..26).map(|number| subscription(number, "order.*", &[]));
+        retrying.world.catalog.feed(five.map(|object| on_control(&object)));
+        retrying.world.planner.limits.matches = 10;
+        retrying.world.planner.limits.slice_records = 2;
+        retrying
+    }
+
+    /// The next record on `retried`: one that stood on a topic.
+    fn next(&mut self, topic: &str, organization: u128, record: Record, written: Option<SliceCursor>) -> Record {
         let (from, organization) = (TopicPartition::new(topic, 3), Some(OrganizationId(Uuid::from_u128(organization))));
-        let out = RetriedRecord { record, from, organization, retries: 2 }.to_record(Arc::from(RETRIED), 8);
-        let lease = Lease { partition: TopicPartition::new(RETRIED, 0), epoch: Epoch(7) };
+        let out = RetriedRecord { record, from, organization, retries: 2, written }.to_record(Arc::from(RETRIED), 8);
         self.offset += 1;
         let (key, value, headers) = (out.key, out.value, out.headers);
-        let record = Record { offset: self.offset, timestamp_ms: NOW_MS, key, value, headers };
-        let turn = self.retried.read(&lease, &record).unwrap();
+        Record { offset: self.offset, timestamp_ms: NOW_MS, key, value, headers }
+    }
+
+    /// What becomes of a record that stood on a topic.
+    fn plan(&mut self, topic: &str, organization: u128, record: Record) -> Note {
+        let record = self.next(topic, organization, record, None);
+        let Planned::Done(note) = self.step(record, None) else { panic!("it holds up nobody") };
+        assert_eq!(note.record.offset, self.offset, "its own place is committed");
+        note
+    }
+
+    /// Plans it until it is done, a commit for each slice; before the second one `meanwhile` may do something. Its types and receivers.
+    fn fan_out(&mut self, record: Record, meanwhile: impl FnOnce(&mut Self)) -> (EventVerdict, Vec<(String, u128)>) {
+        let (mut record, mut committed, mut meanwhile, mut all) = (record, None, Some(meanwhile), Vec::new());
+        loop {
+            let planned = self.step(record, committed);
+            for out in self.world.planner.outputs().iter().filter(|out| &*out.topic == "hookbus.deliveries") {
+                let receiver = Uuid::try_parse_ascii(out.key.as_ref().unwrap()).unwrap().as_u128();
+                all.push((out.headers.text(header::CE_TYPE).unwrap().to_owned(), receiver));
+            }
+            match planned {
+                Planned::Done(note) => return (note.verdict, all),
+                Planned::Slice(note) => {
+                    let EventVerdict::Sliced(written) = note.verdict else { panic!("{note:?}") };
+                    (record, committed) = (note.record, written);
+                    self.world.planner.slice_committed(Epoch(7));
+                    if let Some(meanwhile) = meanwhile.take() {
+                        meanwhile(self);
+                    }
+                }
+                planned @ (Planned::Aside(_)
+                | Planned::Later(_)
+                | Planned::UnderWay(_)
+                | Planned::NoRoom(..)
+                | Planned::Held(..)
+                | Planned::Awaits(..)) => panic!("{planned:?}"),
+            }
+        }
+    }
+
+    /// Its source is another from now on.
+    fn change(&mut self, change: impl FnOnce(&mut TopicSource)) {
+        change(&mut self.source);
+        self.world.catalog.feed([on_control(&ControlObject::Source(Box::new(self.source.clone())))]);
+    }
+
+    /// Another process, which has the catalog and what was accepted.
+    fn restart(&mut self) {
+        let topics = (Arc::from(RETRIED), Arc::from("hookbus.events"));
+        let (catalog, limits) = (self.world.catalog.clone(), self.world.planner.limits);
+        self.retried = RetriedIntake::new(topics, catalog.clone(), SchemaCache::new(CacheLimits::default()), 1_000);
+        self.world = World::of(catalog);
+        self.world.planner.limits = limits;
+    }
+
+    /// One step of a record of `retried`, which is written so far by the commits.
+    fn step(&mut self, record: Record, committed: Option<SliceCursor>) -> Planned {
+        let lease = Lease { partition: TopicPartition::new(RETRIED, 0), epoch: Epoch(7) };
+        let turn = self.retried.read(&lease, &record, committed.is_some()).unwrap();
         let World { catalog, planner, now, .. } = &mut self.world;
         let (source, now, retried) = (self.retried.source(&turn, *now), *now, Some(&turn));
         let mut turn = Turn {
@@ -54,14 +120,12 @@ impl Retrying {
             seen: &mut self.seen,
             source,
             retried,
-            written: None,
+            written: committed.or_else(|| retried?.written()),
             now_ms: NOW_MS,
             now,
             is_over: &|| false,
         };
-        let Planned::Done(note) = planner.plan(&mut turn, &lease, record) else { panic!("it holds up nobody") };
-        assert_eq!(note.record.offset, self.offset, "its own place is committed");
-        note
+        planner.plan(&mut turn, &lease, record)
     }
 
     fn written(&mut self, topic: &str) -> Record {
@@ -69,6 +133,11 @@ impl Retrying {
         let out = outputs.into_iter().find(|out| &*out.topic == topic).unwrap();
         Record { offset: 0, timestamp_ms: NOW_MS, key: out.key, value: out.value, headers: out.headers }
     }
+}
+
+fn on_control(object: &ControlObject) -> OutRecord {
+    let (key, value) = (Some(object.key().to_string().into()), Some(object.encode().unwrap().into()));
+    OutRecord { topic: "control".into(), partition: None, key, value, headers: Headers::default() }
 }
 
 fn order(value: &'static str) -> Record {
@@ -129,10 +198,7 @@ fn a_source_that_names_no_application_holds_up_nobody_that_is_retried() {
     let mut retrying = Retrying::new();
     let mut source = retrying.source.clone();
     source.application = Some("gone".to_owned());
-    let object = ControlObject::Source(Box::new(source));
-    let (key, value) = (Some(object.key().to_string().into()), Some(object.encode().unwrap().into()));
-    let out = OutRecord { topic: "control".into(), partition: None, key, value, headers: Headers::default() };
-    retrying.world.catalog.feed([out]);
+    retrying.world.catalog.feed([on_control(&ControlObject::Source(Box::new(source)))]);
     let note = retrying.plan("crm", THEIRS, order(r#"{"type":"invoice.paid"}"#));
     assert_eq!(note.verdict, EventVerdict::Rejected(RejectReason::UnknownApplication));
 }
@@ -168,6 +234,51 @@ fn where_it_stood_remembers_it_as_well() {
     assert_eq!((said[0].0.as_str(), said[1].0.as_str()), ("hookbus.retried/0", "crm/3"));
     assert_eq!((said[0].2, said[1].2), (NOW_MS, NOW_MS - 60_000), "each by its own time");
     assert!(said[0].1.len() == 1 && said[0].1 == said[1].1);
+}
+
+const ALL: [u128; 5] = [21, 22, 23, 24, 25];
+
+fn receivers(all: &[(String, u128)]) -> Vec<u128> {
+    all.iter().map(|(_, receiver)| *receiver).collect()
+}
+
+#[test]
+fn what_is_written_in_part_stays_what_its_source_made_of_it() {
+    let mut retrying = Retrying::wide();
+    let record = retrying.next("crm", THEIRS, order(r#"{"type":"order.placed"}"#), None);
+    let anew = |retrying: &mut Retrying| retrying.change(|source| source.event_type = Some("x.y".to_owned()));
+    let (verdict, all) = retrying.fan_out(record, anew);
+    assert_eq!((verdict, receivers(&all)), (EventVerdict::Matched(5), ALL.to_vec()));
+    assert!(all.iter().all(|(of, _)| of == "order.placed"), "{all:?}");
+    let record = retrying.next("crm", THEIRS, Record { offset: 71, ..order(r#"{"type":"order.placed"}"#) }, None);
+    let (verdict, _) = retrying.fan_out(record, |_| {});
+    assert_eq!(verdict, EventVerdict::Matched(0), "the next one is of the new type");
+}
+
+#[test]
+fn what_was_rejected_half_written_goes_on_where_it_stood_when_it_is_retried_and_once() {
+    let mut retrying = Retrying::wide();
+    let record = retrying.next("crm", THEIRS, order(r#"{"type":"order.placed"}"#), None);
+    // Whoever takes over finds that its source's application is not there any more, as a deletion by mistake makes it.
+    let (verdict, first) = retrying.fan_out(record, |retrying| {
+        retrying.change(|source| source.application = Some("gone".to_owned()));
+        retrying.restart();
+    });
+    assert_eq!((verdict, receivers(&first)), (EventVerdict::Rejected(RejectReason::UnknownApplication), vec![21, 22]));
+    let said = RejectedRecord::decode(&retrying.written("hookbus.rejected")).unwrap();
+    let written = said.written.unwrap();
+    assert_eq!((written.last.as_u128(), written.count), (22, 2));
+    // In vain once: it says the same again.
+    let record = retrying.next("crm", THEIRS, order(r#"{"type":"order.placed"}"#), Some(written));
+    let (_, none) = retrying.fan_out(record, |_| {});
+    let said = RejectedRecord::decode(&retrying.written("hookbus.rejected")).unwrap();
+    assert_eq!((none, said.written), (vec![], Some(written)));
+    retrying.change(|source| source.application = Some("shop".to_owned()));
+    let record = retrying.next("crm", THEIRS, order(r#"{"type":"order.placed"}"#), said.written);
+    let (verdict, rest) = retrying.fan_out(record, |_| {});
+    assert_eq!((verdict, receivers(&rest)), (EventVerdict::Matched(5), vec![23, 24, 25]));
+    let record = retrying.next("crm", THEIRS, order(r#"{"type":"order.placed"}"#), said.written);
+    assert_eq!(retrying.fan_out(record, |_| {}), (EventVerdict::Repeat, vec![]), "retried twice");
 }
 
 #[test]

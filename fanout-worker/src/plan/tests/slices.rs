@@ -6,27 +6,27 @@ const MATCHES: usize = 35;
 const SLICE: usize = 10;
 
 /// So many subscriptions to `order.*`, whose ids are not in the order of the objects.
-fn subscriptions(numbers: impl Iterator<Item = u128>) -> Vec<ControlObject> {
+pub(super) fn subscriptions(numbers: impl Iterator<Item = u128>) -> Vec<ControlObject> {
     let mut numbers: Vec<u128> = numbers.collect();
     numbers.sort_by_key(|number| number.wrapping_mul(0x9e37_79b9) % 1_009);
     numbers.into_iter().map(|number| subscription(number, "order.*", &[])).collect()
 }
 
 /// A worker with slices of ten and a catalog with these.
-fn world(objects: Vec<ControlObject>) -> World {
+pub(super) fn world(objects: Vec<ControlObject>) -> World {
     let mut world = World::of(with(objects));
     world.planner.limits = EventLimits { matches: 1_000, bytes: 1 << 30, slice_records: SLICE, slice_bytes: 1 << 20 };
     world
 }
 
-fn order(offset: i64, payload: usize) -> Record {
+pub(super) fn order(offset: i64, payload: usize) -> Record {
     let record = event(offset, &format!("evt_{offset}"), &[(header::CE_TYPE, "order.placed")]);
     Record { value: Some(vec![b'1'; payload].into()), ..record }
 }
 
 /// What one transaction says.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Written {
+pub(super) struct Written {
     receivers: Vec<u128>,
     /// Kind and count of each lifecycle record.
     told: Vec<(Kind, Option<u32>)>,
@@ -49,7 +49,7 @@ fn written(world: &mut World) -> Written {
 
 /// Plans the record until it is done, a transaction for each slice. Before the slice of this number, counted from 0, `meanwhile` may
 /// do something to the worker.
-fn fan_out(
+pub(super) fn fan_out(
     world: &mut World,
     record: Record,
     mut meanwhile: impl FnMut(usize, &mut World),
@@ -76,7 +76,7 @@ fn fan_out(
 }
 
 /// Another process: it has the catalog and what the commits say.
-fn restart(world: &mut World) {
+pub(super) fn restart(world: &mut World) {
     let catalog = world.catalog.clone();
     let (written, limits, seen) = (world.written, world.planner.limits, std::mem::take(&mut world.seen));
     let identities = world.identities.clone();
@@ -85,7 +85,7 @@ fn restart(world: &mut World) {
     world.outbox.open(&lease(0), Window::restore(7, 7, Vec::new()), 7);
 }
 
-fn receivers(all: &[Written]) -> Vec<u128> {
+pub(super) fn receivers(all: &[Written]) -> Vec<u128> {
     all.iter().flat_map(|one| one.receivers.clone()).collect()
 }
 
@@ -190,7 +190,8 @@ fn filters_are_asked_some_at_a_time_and_others_are_planned_between() {
             Tried::Aside(_) => panic!("its partition waits, others do not"),
         }
     };
-    assert!(steps > 2_000, "each filter is compiled, which takes its time: {steps} steps");
+    // Each filter is compiled, which takes its time: some fifty are a step's worth, though the time is over when it begins.
+    assert!((40..50).contains(&steps), "{steps} steps");
     let expected: Vec<u128> = numbers().filter(|number| number.is_multiple_of(100)).collect();
     assert_eq!((verdict, receivers(&all)), (EventVerdict::Matched(expected.len()), expected));
 }
@@ -289,7 +290,7 @@ fn of_a_slice_that_is_not_committed_nothing_is_made_twice() {
     let planned = world.planner.plan(&mut turn, &lease(0), record);
     assert!(matches!(planned, Planned::UnderWay(_)), "{planned:?}");
     // Whoever judges it anew meanwhile does so from where it is, once it is there.
-    world.planner.forget_aside();
+    world.planner.forget_event(lease(0).epoch);
     let Planned::UnderWay(record) = planned else { unreachable!() };
     assert_eq!(written(&mut world).receivers, (100..110).collect::<Vec<_>>());
     world.planner.slice_committed(lease(0).epoch);

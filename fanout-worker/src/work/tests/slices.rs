@@ -2,6 +2,7 @@
 
 use schemas::attempt::{Kind, Lifecycle};
 use schemas::control::{Application, Subscription, Target};
+use schemas::delivery::Origin;
 use schemas::event_type::EventTypePattern;
 use schemas::header;
 use schemas::ids::{ApplicationId, OrganizationId, SubscriptionId};
@@ -9,26 +10,30 @@ use uuid::Uuid;
 
 use super::*;
 
-const SHOP: ApplicationId = ApplicationId(Uuid::from_u128(1));
+pub(super) const SHOP: ApplicationId = ApplicationId(Uuid::from_u128(1));
+
+/// A subscription to everything that its filter lets through.
+fn subscription(number: u128, filter: Option<String>) -> ControlObject {
+    ControlObject::Subscription(Box::new(Subscription {
+        event_types: vec![EventTypePattern::parse("**").unwrap()],
+        target: Target { method: "POST".into(), url: "https://example.com/".into(), ..Target::default() },
+        filter,
+        ..Subscription::new(SubscriptionId(Uuid::from_u128(number)), SHOP, 0)
+    }))
+}
+
+fn shop() -> ControlObject {
+    ControlObject::Application(Application::new(SHOP, OrganizationId(Uuid::nil()), "shop", 0))
+}
 
 /// Five subscriptions to everything: slices of two, two and one.
-fn wide() -> World {
-    let subscription = |number| {
-        ControlObject::Subscription(Box::new(Subscription {
-            event_types: vec![EventTypePattern::parse("**").unwrap()],
-            target: Target { method: "POST".into(), url: "https://example.com/".into(), ..Target::default() },
-            ..Subscription::new(SubscriptionId(Uuid::from_u128(number)), SHOP, 0)
-        }))
-    };
-    let shop = Application::new(SHOP, OrganizationId(Uuid::nil()), "shop", 0);
-    World::of([
-        ControlObject::Application(shop),
-        subscription(11),
-        subscription(12),
-        subscription(13),
-        subscription(14),
-        subscription(15),
-    ])
+pub(super) fn wide() -> World {
+    World::of((11..16).map(|number| subscription(number, None)).chain([shop()]))
+}
+
+/// So many subscriptions, of which each wants events with its own number alone.
+pub(super) fn filtered(count: u128) -> impl Iterator<Item = ControlObject> {
+    (0..count).map(|number| subscription(1_000 + number, Some(format!("data.n == {number}")))).chain([shop()])
 }
 
 fn order(offset: i64) -> Record {
@@ -84,7 +89,7 @@ impl World {
     }
 }
 
-fn of_topic<'a>(transaction: &'a Transaction, topic: &'a str) -> impl Iterator<Item = &'a OutRecord> {
+pub(super) fn of_topic<'a>(transaction: &'a Transaction, topic: &'a str) -> impl Iterator<Item = &'a OutRecord> {
     transaction.outputs.iter().map(|output| &output.record).filter(move |record| &*record.topic == topic)
 }
 
@@ -153,7 +158,7 @@ async fn a_lease_that_goes_leaves_no_slice_behind_and_commits_what_is_under_way(
     assert_eq!(world.commit(), (vec![5], vec![Some(2)], vec![11, 12]));
     assert!(world.outbox.cut(0).is_none(), "the next slice is its next owner's");
     world.work.closed(&lease(0));
-    assert_eq!((world.work.planner.slicing().count(), world.work.cursors.leases().count()), (0, 0));
+    assert_eq!((world.work.planner.slices_under_way().count(), world.work.cursors.leases().count()), (0, 0));
 }
 
 #[tokio::test]
@@ -190,4 +195,99 @@ async fn a_delivery_that_kafka_never_takes_after_the_first_slice_dies_alone() {
     world.turn();
     assert_eq!(world.commit().2, [15]);
     assert_eq!(told(&world.seal().1), [Kind::Matched]);
+}
+
+/// As long as an event's filters take, nothing else may be planned, and that is no standstill.
+#[tokio::test]
+async fn an_event_whose_filters_take_long_does_not_stand_still() {
+    let mut world = World::of(filtered(600));
+    assert!(world.outbox.admit(lease(0).epoch, 5));
+    let value = Some(bytes::Bytes::from_static(b"{\"n\":7}"));
+    world.work.records(&lease(0), vec![Record { value, ..order(5) }], now()).unwrap();
+    world.turn();
+    (world.work.index, world.work.is_answered) = (None, true);
+    let mut steps = 0;
+    while world.outbox.is_empty() {
+        steps += 1;
+        let at = Now { boot_ms: 10_000 * steps, ..now() };
+        world.work.turn(&mut Turn::new(&mut world.outbox, at)).unwrap();
+        let since = world.work.waiting(at).map(|waiting| waiting.since_boot_ms);
+        assert!(since.is_none_or(|since| since == at.boot_ms), "step {steps}: {since:?}");
+    }
+    assert!(steps > 1, "600 filters are compiled in more than 10 ms");
+    assert_eq!(world.commit().2, [1_007]);
+}
+
+/// The next transaction is one that the cluster is too slow for.
+fn too_slow(world: &mut World) {
+    let (batch, transaction, _) = world.seal();
+    let slow = Slow { written: 1_000, reason: "slow", give_up_bytes: Some(1) };
+    world.outbox.put_back_slow(batch, transaction, slow, &mut world.work, now()).unwrap();
+    world.turn();
+}
+
+#[tokio::test]
+async fn a_slice_that_is_too_slow_twice_is_written_in_smaller_ones() {
+    let mut world = wide();
+    world.read(0, 5..6);
+    too_slow(&mut world);
+    assert_eq!(receivers(&world.seal().1), [11, 12], "once may be chance");
+    let mut world = wide();
+    world.read(0, 5..6);
+    for _ in 0..4 {
+        too_slow(&mut world);
+    }
+    for (count, receiver) in (1..6).zip(11..16) {
+        assert_eq!(world.commit(), (vec![5], vec![Some(count)], vec![receiver]), "one at a time from now on");
+    }
+    assert_eq!(world.commit(), (vec![6], vec![None], vec![]));
+    assert!(world.remembers_order(0, 5));
+}
+
+#[tokio::test]
+async fn an_end_that_kafka_never_takes_rejects_no_event_that_everyone_has() {
+    for refusals in [1, 2] {
+        let mut world = wide();
+        world.read(0, 5..6);
+        for _ in 0..3 {
+            world.commit();
+        }
+        for _ in 0..refusals {
+            world.refuse_these(&[0]);
+        }
+        let (batch, transaction, _) = world.seal();
+        assert_eq!(batch.entries()[0].note.verdict, EventVerdict::Matched(5));
+        assert!(of_topic(&transaction, "hookbus.rejected").next().is_none());
+        assert_eq!(transaction.progress[0].committed, 6);
+        let told: Vec<Lifecycle<'_>> = of_topic(&transaction, "hookbus.attempts")
+            .map(|record| Lifecycle::decode(record.value.as_ref().unwrap()).unwrap())
+            .collect();
+        assert_eq!(told.len(), 2 - refusals, "at last nothing is told of it");
+        assert!(told.iter().all(|told| told.event.as_ref().is_some_and(|facts| facts.matched == 5)));
+        world.work.committed(batch.entries().iter(), now());
+        assert!(world.remembers_order(0, 5) && world.work.cursors.leases().count() == 0);
+    }
+}
+
+#[tokio::test]
+async fn an_event_waits_for_room_for_its_candidates_unless_it_is_alone() {
+    let mut world = wide();
+    world.work.planner.keep_at_most(4);
+    world.read(0, 5..7);
+    world.read(1, 9..10);
+    let mut committed = Vec::new();
+    while !world.outbox.is_empty() {
+        let (batch, transaction, _) = world.seal();
+        world.work.committed(batch.entries().iter(), now());
+        world.turn();
+        for out in of_topic(&transaction, "hookbus.deliveries") {
+            let origin: Origin = out.headers.text(header::ORIGIN).unwrap().parse().unwrap();
+            let receiver = Uuid::try_parse_ascii(out.key.as_ref().unwrap()).unwrap();
+            committed.push((origin.partition, receiver.as_u128()));
+        }
+    }
+    let of = |partition| (11..16).map(move |receiver| (partition, receiver));
+    // Who waits has its turn before the next event of the same partition.
+    assert_eq!(committed, [of(0).collect::<Vec<_>>(), of(1).collect(), of(0).collect()].concat());
+    assert!(world.work.crowded.is_empty());
 }

@@ -52,14 +52,36 @@ fn what_comes_back_reopens_no_record_and_keeps_its_place() {
     assert_eq!((transaction.progress[0].committed, outbox.live(), work.unsealed.len()), (4, 0, 1));
 }
 
-/// A part of a record whose other parts are written cannot be given up for the whole of it.
+/// A part of a record whose other parts are written cannot be given up for the whole of it: it becomes smaller until it gets through.
 #[test]
-fn what_is_beside_the_window_is_never_too_slow() {
-    let (mut outbox, mut work) = (outbox(Order::InOrder, 1), Scripted::default());
-    beside(&mut outbox, &lease(0), 4, &[800_000]);
-    for _ in 0..4 {
+fn what_is_beside_the_window_and_too_slow_is_made_smaller_as_often_as_it_takes() {
+    let (mut outbox, mut work) = (outbox(Order::InOrder, 1), Scripted { halves: true, ..Scripted::default() });
+    beside(&mut outbox, &lease(0), 4, &[100_000; 8]);
+    let mut outputs = Vec::new();
+    for _ in 0..6 {
         let (batch, transaction) = outbox.cut(0).unwrap();
-        let slow = Slow { written: 500_000, reason: "slow", give_up_bytes: Some(1) };
+        outputs.push(transaction.outputs.len());
+        let slow = Slow { written: 50_000, reason: "slow", give_up_bytes: Some(1_000_000) };
+        outbox.put_back_slow(batch, transaction, slow, &mut work, now()).unwrap();
+    }
+    assert_eq!(outputs, [8, 8, 4, 2, 1, 1], "from the second time on, and one is left");
+    let told = (4, vec![Refusal::TooSlow { reason: "slow".to_owned() }]);
+    assert_eq!(work.refusals, vec![told; 5]);
+    let small = Slow { written: 0, reason: "away", give_up_bytes: None };
+    let (batch, transaction) = outbox.cut(0).unwrap();
+    outbox.put_back_slow(batch, transaction, small, &mut work, now()).unwrap();
+    assert_eq!(work.refusals.len(), 5, "where nothing is given up nothing is made smaller");
+}
+
+/// Below what a batch has at least the cluster is away, and what is small waits for it.
+#[test]
+fn what_is_beside_the_window_and_small_waits_as_it_is() {
+    let (mut outbox, mut work) = (outbox(Order::InOrder, 1), Scripted { halves: true, ..Scripted::default() });
+    beside(&mut outbox, &lease(0), 4, &[10_000; 4]);
+    for _ in 0..300 {
+        let (batch, transaction) = outbox.cut(0).unwrap();
+        assert_eq!(transaction.outputs.len(), 4);
+        let slow = Slow { written: 0, reason: "away", give_up_bytes: Some(1_000_000) };
         outbox.put_back_slow(batch, transaction, slow, &mut work, now()).unwrap();
     }
     assert!(work.refusals.is_empty());

@@ -27,6 +27,8 @@ const FETCHED_OF_BROKER: u64 = 16 * MIB;
 const BROKERS: usize = 3;
 /// A batch is there as outputs, as what is sent, and as what comes next.
 const BATCHES: u64 = 3;
+/// Two million of 8 bytes, which an intake of the fan-out keeps for all of its partitions.
+const CANDIDATES: u64 = 16 * MIB;
 /// Records that the retry scheduler holds of a partition.
 const RETRY_RECORDS: usize = 1_000;
 /// Buffers of a connection: to an endpoint or of the management API, and of the gateway's clients.
@@ -99,12 +101,14 @@ fn parts(config: &Config, role: Role) -> Vec<MemoryPart> {
             let batches = BATCHES.saturating_mul(wide(fanout.batch_bytes).saturating_add(wide(fanout.slice_bytes)));
             parts.extend(read(config, partitions(config, "events"), (fanout.live_records, fanout.live_bytes)));
             parts.extend([("fanout.dedup_ids", times(IDENTITY, fanout.dedup_ids)), ("fanout.batch_bytes", batches)]);
+            parts.push(("subscriptions that wide events may be for", CANDIDATES));
             if config.sources.enabled {
                 parts.extend([
                     ("sources.live_bytes", wide(config.sources.live_bytes)),
                     ("sources.schema_cache_bytes", wide(config.sources.schema_cache_bytes)),
                     ("records of sources fetched ahead", fetched(config)),
                     ("fanout.batch_bytes, of sources", batches),
+                    ("subscriptions that wide events of sources may be for", CANDIDATES),
                 ]);
             }
         }
