@@ -34,6 +34,7 @@ use crate::gateway::{Gateway, GatewayParts};
 use crate::limits::{Allowance, Senders};
 use crate::metrics::GatewayMetrics;
 use crate::publish::{PendingRecord, Publish};
+use crate::replicas::FirstCount;
 
 pub(super) const APPLICATION: &str = "c0ea6ffa-1972-4435-b434-ec9e93d38f42";
 pub(super) const SECRET: &str = "00000000-0000-4000-8000-000000000001";
@@ -134,7 +135,13 @@ impl Fixture {
         let address = listener.local_addr().unwrap();
         let (shutdown, health) = (Shutdown::new(), Health::new());
         let latch = health.latch("gateway");
-        let serving = crate::serve::serve(Gateway::new(config, parts), None, listener, latch, shutdown.clone());
+        let serving = crate::serve::serve(
+            Gateway::new(config, parts),
+            None,
+            listener,
+            (latch, FirstCount::not_needed()),
+            shutdown.clone(),
+        );
         let server = Some(tasks::spawn("server", serving));
         Self { address, publisher, directory, shutdown, health, server }
     }
