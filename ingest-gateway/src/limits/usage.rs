@@ -23,11 +23,16 @@ pub(super) struct OrganizationUsage {
     next_sweep_ms: i64,
 }
 
+/// The rate a bucket was made for, and the bucket.
+type RateBucket = Option<(u32, TokenBucket)>;
+
 /// What one application, or all of an organization, has used.
 #[derive(Debug)]
 pub(super) struct Usage {
-    /// The rate the bucket was made for, and the bucket.
-    bucket: Option<(u32, TokenBucket)>,
+    /// Of what is accepted.
+    bucket: RateBucket,
+    /// Of what is refused: as much as may be accepted, and in no place of it.
+    refused: RateBucket,
     /// Days since 1970.
     day: i64,
     /// Events of that day.
@@ -81,7 +86,7 @@ impl OrganizationUsage {
 
 impl Default for Usage {
     fn default() -> Self {
-        Self { bucket: None, day: i64::MIN, used: 0 }
+        Self { bucket: None, refused: None, day: i64::MIN, used: 0 }
     }
 }
 
@@ -93,16 +98,26 @@ impl Usage {
             self.day = day;
             self.used = 0;
         }
-        let Some(rate) = allowance.per_second else { return };
-        if self.rate() == Some(rate) {
-            return;
+        if let Some(rate) = allowance.per_second {
+            fit(&mut self.bucket, rate, replicas);
         }
-        let (share, burst) = share_of_rate(rate, replicas);
-        let bucket = match self.bucket.take() {
-            Some((_, mut bucket)) => bucket.set_rate(share, burst).map(|()| bucket),
-            None => TokenBucket::new(share, burst),
-        };
-        self.bucket = bucket.ok().map(|bucket| (rate, bucket));
+    }
+
+    /// Counts what was refused, as far as there is any left of it.
+    pub(super) fn count_refused(&mut self, rate: u32, count: u32, replicas: u32, now_ms: i64) {
+        fit(&mut self.refused, rate, replicas);
+        if let Some((_, bucket)) = &mut self.refused {
+            (0..count).take_while(|_| bucket.try_take(now_ms)).for_each(drop);
+        }
+    }
+
+    /// Whether less was refused than may be.
+    pub(super) fn ask_refused(&self, whose: Whose, now_ms: i64) -> Result<(), Over> {
+        let Some((per_second, bucket)) = &self.refused else { return Ok(()) };
+        match wait_s(bucket, now_ms) {
+            None => Ok(()),
+            Some(retry_after_s) => Err(Over::Refused { whose, per_second: *per_second, retry_after_s }),
+        }
     }
 
     /// The rate its bucket was made for.
@@ -121,13 +136,10 @@ impl Usage {
         }
         let bucket = self.bucket.as_ref().filter(|_bucket| allowance.per_second.is_some());
         let Some((per_second, bucket)) = bucket else { return Ok(()) };
-        let wait_ms = bucket.next_ms(now_ms).saturating_sub(now_ms);
-        if wait_ms <= 0 {
-            return Ok(());
+        match wait_s(bucket, now_ms) {
+            None => Ok(()),
+            Some(retry_after_s) => Err(Over::Rate { whose, per_second: *per_second, retry_after_s }),
         }
-        let seconds = (wait_ms.saturating_add(SECOND_MS - 1) / SECOND_MS).max(1);
-        let retry_after_s = u32::try_from(seconds).unwrap_or(u32::MAX);
-        Err(Over::Rate { whose, per_second: *per_second, retry_after_s })
     }
 
     pub(super) fn count(&mut self, allowance: Allowance, now_ms: i64) {
@@ -149,9 +161,30 @@ impl Usage {
 
     /// It was used today, or its bucket is not full.
     fn says_something(&self, now_ms: i64) -> bool {
-        let is_busy = self.bucket.as_ref().is_some_and(|(_, bucket)| !bucket.is_full(now_ms));
+        let mut buckets = [&self.bucket, &self.refused].into_iter().flatten();
+        let is_busy = buckets.any(|(_, bucket)| !bucket.is_full(now_ms));
         is_busy || (self.day == now_ms.div_euclid(DAY_MS) && self.used > 0)
     }
+}
+
+/// A bucket of this rate; a changed one keeps what is used up.
+fn fit(slot: &mut RateBucket, rate: u32, replicas: u32) {
+    if slot.as_ref().is_some_and(|(of, _)| *of == rate) {
+        return;
+    }
+    let (share, burst) = share_of_rate(rate, replicas);
+    let bucket = match slot.take() {
+        Some((_, mut bucket)) => bucket.set_rate(share, burst).map(|()| bucket),
+        None => TokenBucket::new(share, burst),
+    };
+    *slot = bucket.ok().map(|bucket| (rate, bucket));
+}
+
+/// In how many whole seconds there is something in it, if there is nothing now.
+fn wait_s(bucket: &TokenBucket, now_ms: i64) -> Option<u32> {
+    let wait_ms = bucket.next_ms(now_ms).saturating_sub(now_ms);
+    let seconds = (wait_ms.saturating_add(SECOND_MS - 1) / SECOND_MS).max(1);
+    (wait_ms > 0).then(|| u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// A replica's part of a rate, and how many may come at once: what the second allows, at least one.
