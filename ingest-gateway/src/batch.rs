@@ -9,6 +9,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::directory::Caller;
 use crate::gateway::Gateway;
 use crate::ingest::{Accepted, Asking, PreparedEvent, Sent};
 use crate::problem::{self, Refused, bad_body, field};
@@ -52,7 +53,7 @@ impl Gateway {
             let checked = cloud_event::structured(&event, self.config().payload_limit);
             steps.push(self.start(checked, &mut asking).await);
         }
-        self.finish(steps).await
+        self.finish(steps, asking.caller).await
     }
 
     /// One event per line; blank lines are skipped.
@@ -82,11 +83,11 @@ impl Gateway {
             let checked = parse::event(json).and_then(|raw| validate::event(&raw, body, self.config().payload_limit));
             steps.push(self.start(checked, &mut asking).await);
         }
-        self.finish(steps).await
+        self.finish(steps, asking.caller).await
     }
 
     /// Waits for the acknowledgements of what was sent, then takes what was put off in its turn.
-    async fn finish(&self, steps: Vec<EventStep<'_>>) -> Result<Vec<u8>, Refused> {
+    async fn finish(&self, steps: Vec<EventStep<'_>>, caller: Caller) -> Result<Vec<u8>, Refused> {
         let mut settled = Vec::with_capacity(steps.len());
         for step in steps {
             settled.push(match step {
@@ -102,6 +103,7 @@ impl Gateway {
                 EventStep::PutOff(prepared) => self.publish_in_turn(*prepared).await,
             });
         }
+        self.count_refused(caller, results.iter().filter_map(|result| result.as_ref().err()));
         Ok(self.write(&results))
     }
 

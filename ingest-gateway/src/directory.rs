@@ -56,6 +56,8 @@ pub(crate) trait Directory: Send + Sync {
     fn event_type(&self, application: ApplicationId, name: &str) -> Option<Declared>;
     /// Whose limits a request of this caller counts against, as far as the caller alone tells.
     fn senders(&self, caller: Caller) -> Option<Senders>;
+    /// Whose limits what is refused of this caller counts against, whose requests count against those of these.
+    fn refused_senders(&self, caller: Caller, senders: Senders) -> Senders;
     /// Resolves at the first catch-up.
     fn caught_up(&self) -> DirectoryAnswer<'_, ()>;
     /// Waits until what was written before the call is seen; the error is for people.
@@ -173,6 +175,15 @@ impl Directory for CatalogDirectory {
         }
     }
 
+    fn refused_senders(&self, caller: Caller, senders: Senders) -> Senders {
+        if !matches!(caller, Caller::Organization(_)) {
+            return senders;
+        }
+        // What is refused of an organization's token may be of none of its applications.
+        let (_, shared_allowance) = Allowance::default().with_default(senders.organization_allowance, self.default);
+        Senders { shared_allowance, ..senders }
+    }
+
     fn caught_up(&self) -> DirectoryAnswer<'_, ()> {
         Box::pin(self.catalog.caught_up())
     }
@@ -259,8 +270,11 @@ mod tests {
         assert_eq!((passed(11), passed(12)), (2, 0), "one application more is not two events more");
         assert_eq!(passed(13), 9, "its own limit is its own");
         assert_eq!((passed(21), passed(22)), (2, 1), "an organization with a limit bounds its applications by that");
-        let alone = directory.senders(Caller::Organization(organization(1))).unwrap();
+        let caller = Caller::Organization(organization(1));
+        let alone = directory.senders(caller).unwrap();
         assert_eq!((alone.shared_allowance, alone.organization_allowance), (own, own));
+        let of_refused = directory.refused_senders(caller, alone);
+        assert_eq!(of_refused.shared_allowance, default, "what is of no application counts as of one without a limit");
     }
 
     #[test]

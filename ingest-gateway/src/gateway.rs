@@ -187,17 +187,6 @@ impl Gateway {
         Ok(true)
     }
 
-    /// Counts a refusal; `hookbus::refused=debug` shows it, as `hookbus dev` does.
-    pub(crate) fn note_refusal(&self, refused: &Refused) {
-        self.metrics().refuse(refused);
-        tracing::debug!(target: "hookbus::refused", status = refused.status, "{}: {}", refused.id, refused.detail);
-    }
-
-    fn refuse(&self, refused: &Refused, request_id: http::HeaderValue) -> Response<GatewayBody> {
-        self.note_refusal(refused);
-        response::problem(refused, request_id)
-    }
-
     async fn events(
         &self,
         route: Route,
@@ -216,7 +205,9 @@ impl Gateway {
             Ok(admitted) => {
                 share.belong(admitted.organization);
                 let received = body::receive(&mut body, limits, &connection.body_timer, &mut share).await;
-                received.map(|body| (admitted, body))
+                received
+                    .inspect_err(|refused| self.count_refused(admitted.caller, [refused]))
+                    .map(|body| (admitted, body))
             }
             Err(refused) => Err(refused),
         };
@@ -231,14 +222,16 @@ impl Gateway {
                 return Err(refused);
             }
         };
-        let body = encoding.decode(body, limits.size, &mut share)?;
+        let decoded = encoding.decode(body, limits.size, &mut share);
+        let body = decoded.inspect_err(|refused| self.count_refused(caller, [refused]))?;
         let hook0 = head.headers.contains_key("hook0-client-options");
         let (now_ms, checks) = (clock::now_ms(), CheckBudget::new());
         let ip = self.caller_address(connection, &head.headers);
         let asking = Asking { caller, ip: &ip, now_ms, hook0, fresh, checks };
         let done = pin!(self.ingest_body(route, form, head, body, asking));
         let done = connection.request_timer.within(self.config.request_timeout, done).await;
-        done.unwrap_or_else(|| Err(problem::kafka_unavailable("no acknowledgement in time")))
+        let done = done.unwrap_or_else(|| Err(problem::kafka_unavailable("no acknowledgement in time")));
+        done.inspect_err(|refused| self.count_refused(caller, [refused]))
     }
 
     /// Everything that can be said by a request's head alone.
@@ -267,7 +260,10 @@ impl Gateway {
         }
         query::check(head.uri.query())?;
         if let Some(senders) = senders {
-            self.limits().ask_rate(senders, clock::now_ms()).map_err(problem::over_limit)?;
+            let now_ms = clock::now_ms();
+            self.limits().ask_rate(senders, now_ms).map_err(problem::over_limit)?;
+            let of_refused = self.directory().refused_senders(caller, senders);
+            self.limits().ask_refused(of_refused, now_ms).map_err(problem::over_limit)?;
         }
         let (form, encoding) = (EventForm::of(route, &head.headers)?, Encoding::of(&head.headers)?);
         Ok(Admitted { form, encoding, caller, organization })

@@ -56,6 +56,7 @@ mod problem;
 mod publish;
 mod query;
 mod recent_ids;
+mod refusals;
 mod replicas;
 mod response;
 mod route;

@@ -10,6 +10,9 @@
 //! The instance's default counts for all applications of an organization together where neither has a limit of its own:
 //! otherwise whoever makes one application more has it once more. An organization with a limit bounds its applications by that.
 //!
+//! What is refused after its body was read has cost as much as what is accepted, and counts in buckets of its own: as much as may be
+//! accepted may be refused, and takes no place of it. It counts for whose token it came with, who is asked by the head of the next request.
+//!
 //! What an organization's events are counted in is its own ([`usage`]): one short lock covers all of an event, and nobody's keys
 //! take the place of another's. What has no limit costs no lock.
 
@@ -83,6 +86,15 @@ pub(crate) enum Over {
         /// Whole seconds, at least 1.
         retry_after_s: u32,
     },
+    /// Too many were refused in a short time; try again in so many seconds.
+    Refused {
+        /// Whose limit.
+        whose: Whose,
+        /// As many may be, over all replicas.
+        per_second: u32,
+        /// Whole seconds, at least 1.
+        retry_after_s: u32,
+    },
     /// Too many today.
     Quota {
         /// Whose limit.
@@ -148,6 +160,12 @@ impl Senders {
         ];
         all.into_iter().filter(|(_, allowance)| !allowance.is_unlimited())
     }
+
+    /// Those with a rate that lets anything pass.
+    fn rated(&self) -> impl Iterator<Item = (Whose, u32)> {
+        let rated = self.limited().filter_map(|(whose, allowance)| Some((whose, allowance.per_second?)));
+        rated.filter(|(_, per_second)| *per_second > 0)
+    }
 }
 
 // === impl SendLimits ===
@@ -210,6 +228,31 @@ impl SendLimits {
             }
         }
         Ok(())
+    }
+
+    /// Says whether more was refused of these than may be, and counts nothing: asked before a body is read.
+    pub(crate) fn ask_refused(&self, senders: Senders, now_ms: i64) -> Result<(), Over> {
+        if senders.rated().next().is_none() {
+            return Ok(());
+        }
+        let shard = self.shard(senders.organization).lock();
+        let Some(usages) = shard.organizations.get(&senders.organization) else { return Ok(()) };
+        let known = senders.rated().filter_map(|(whose, _)| Some((whose, usages.known(whose, senders.application)?)));
+        known.map(|(whose, usage)| usage.ask_refused(whose, now_ms)).collect()
+    }
+
+    /// So many events were refused after their body was read.
+    pub(crate) fn count_refused(&self, senders: Senders, count: u32, now_ms: i64) {
+        if senders.rated().next().is_none() {
+            return;
+        }
+        let mut shard = self.shard(senders.organization).lock();
+        let usages = shard.of(senders.organization, now_ms);
+        usages.make_room(senders.application, self.application_keys, now_ms);
+        for (whose, rate) in senders.rated() {
+            let usage = usages.of(whose, senders.application, self.application_keys);
+            usage.count_refused(rate, count, self.replicas(), now_ms);
+        }
     }
 
     /// The event was not accepted: it does not count against the day. Its place in the second is used up.

@@ -133,11 +133,24 @@ pub(crate) fn over_limit(over: Over) -> Refused {
             let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
             Box::new(problem.with_retry_after(retry_after_s))
         }
+        Over::Refused { whose, per_second, retry_after_s } => {
+            let detail = format!(
+                "more than {per_second} events per second of {} were refused: what they were answered says why",
+                of(whose)
+            );
+            let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
+            Box::new(problem.with_retry_after(retry_after_s))
+        }
         Over::Quota { whose, per_day } => {
             let detail = format!("{} may send {per_day} events per day, until midnight UTC", of(whose));
             Box::new(Problem::new(ProblemId::TooManyEventsToday, detail).with_code(Code::LimitReached))
         }
     }
+}
+
+/// Whether it counts as an event that was refused: not what this process or Kafka lacks, and not what was over a rate.
+pub(crate) fn is_senders_own(refused: &Refused) -> bool {
+    refused.status < 500 && refused.id != ProblemId::RateLimited.as_str()
 }
 
 pub(crate) fn repeat(event_id: &str) -> Refused {

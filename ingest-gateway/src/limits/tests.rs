@@ -230,3 +230,19 @@ proptest! {
         prop_assert!((passed as u64) < per_day + u64::from(replicas), "overshoot is below one event per replica");
     }
 }
+
+#[test]
+fn what_is_refused_takes_no_place_of_what_is_accepted_and_as_much_of_it_may_be() {
+    let limits = SendLimits::new(1);
+    let ten = senders(rate(10), rate(100));
+    limits.count_refused(ten, 9, NOON);
+    assert_eq!((limits.ask_refused(ten, NOON), passed(&limits, ten, 50, NOON)), (Ok(()), 10));
+    limits.count_refused(ten, 1_000, NOON);
+    let over = Over::Refused { whose: Whose::Application, per_second: 10, retry_after_s: 1 };
+    assert_eq!(limits.ask_refused(ten, NOON), Err(over));
+    assert_eq!(limits.ask_refused(ten, NOON + 99), Err(over), "what was beyond the bucket is not owed");
+    assert_eq!(limits.ask_refused(ten, NOON + 100), Ok(()));
+    let free = senders(Allowance::default(), quota(1));
+    limits.count_refused(free, 1_000, NOON);
+    assert_eq!(limits.ask_refused(free, NOON), Ok(()), "without a rate there is none of what is refused");
+}

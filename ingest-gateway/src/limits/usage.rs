@@ -23,10 +23,16 @@ pub(super) struct OrganizationUsage {
     next_sweep_ms: i64,
 }
 
+/// The rate a bucket was made for, and the bucket.
+type RateBucket = Option<ShareOfRate>;
+
 /// What one application, or all of an organization, has used.
 #[derive(Debug)]
 pub(super) struct Usage {
-    bucket: Option<ShareOfRate>,
+    /// Of what is accepted.
+    bucket: RateBucket,
+    /// Of what is refused: as much as may be accepted, and in no place of it.
+    refused: RateBucket,
     /// Days since 1970.
     day: i64,
     /// Events of that day, of all replicas as far as this one can tell: each of its own stands for one of every replica.
@@ -88,7 +94,7 @@ impl OrganizationUsage {
 
 impl Default for Usage {
     fn default() -> Self {
-        Self { bucket: None, day: i64::MIN, used: 0 }
+        Self { bucket: None, refused: None, day: i64::MIN, used: 0 }
     }
 }
 
@@ -100,16 +106,26 @@ impl Usage {
             self.day = day;
             self.used = 0;
         }
-        let Some(per_second) = allowance.per_second else { return };
-        if self.bucket.as_ref().is_some_and(|share| (share.per_second, share.replicas) == (per_second, replicas)) {
-            return;
+        if let Some(rate) = allowance.per_second {
+            fit(&mut self.bucket, rate, replicas);
         }
-        let (rate, burst) = share_of_rate(per_second, replicas);
-        let bucket = match self.bucket.take() {
-            Some(ShareOfRate { mut bucket, .. }) => bucket.set_rate(rate, burst).map(|()| bucket),
-            None => TokenBucket::new(rate, burst),
-        };
-        self.bucket = bucket.ok().map(|bucket| ShareOfRate { per_second, replicas, bucket });
+    }
+
+    /// Counts what was refused, as far as there is any left of it.
+    pub(super) fn count_refused(&mut self, rate: u32, count: u32, replicas: u32, now_ms: i64) {
+        fit(&mut self.refused, rate, replicas);
+        if let Some(share) = &mut self.refused {
+            (0..count).take_while(|_| share.bucket.try_take(now_ms)).for_each(drop);
+        }
+    }
+
+    /// Whether less was refused than may be.
+    pub(super) fn ask_refused(&self, whose: Whose, now_ms: i64) -> Result<(), Over> {
+        let Some(ShareOfRate { per_second, bucket, .. }) = &self.refused else { return Ok(()) };
+        match wait_s(bucket, now_ms) {
+            None => Ok(()),
+            Some(retry_after_s) => Err(Over::Refused { whose, per_second: *per_second, retry_after_s }),
+        }
     }
 
     /// The rate its bucket was made for.
@@ -128,13 +144,10 @@ impl Usage {
         }
         let bucket = self.bucket.as_ref().filter(|_bucket| allowance.per_second.is_some());
         let Some(ShareOfRate { per_second, bucket, .. }) = bucket else { return Ok(()) };
-        let wait_ms = bucket.next_ms(now_ms).saturating_sub(now_ms);
-        if wait_ms <= 0 {
-            return Ok(());
+        match wait_s(bucket, now_ms) {
+            None => Ok(()),
+            Some(retry_after_s) => Err(Over::Rate { whose, per_second: *per_second, retry_after_s }),
         }
-        let seconds = (wait_ms.saturating_add(SECOND_MS - 1) / SECOND_MS).max(1);
-        let retry_after_s = u32::try_from(seconds).unwrap_or(u32::MAX);
-        Err(Over::Rate { whose, per_second: *per_second, retry_after_s })
     }
 
     pub(super) fn count(&mut self, allowance: Allowance, replicas: u32, now_ms: i64) {
@@ -156,9 +169,30 @@ impl Usage {
 
     /// It was used today, or its bucket is not full.
     fn says_something(&self, now_ms: i64) -> bool {
-        let is_busy = self.bucket.as_ref().is_some_and(|share| !share.bucket.is_full(now_ms));
+        let mut buckets = [&self.bucket, &self.refused].into_iter().flatten();
+        let is_busy = buckets.any(|share| !share.bucket.is_full(now_ms));
         is_busy || (self.day == now_ms.div_euclid(DAY_MS) && self.used > 0)
     }
+}
+
+/// A bucket of this rate; a changed one keeps what is used up.
+fn fit(slot: &mut RateBucket, per_second: u32, replicas: u32) {
+    if slot.as_ref().is_some_and(|share| (share.per_second, share.replicas) == (per_second, replicas)) {
+        return;
+    }
+    let (rate, burst) = share_of_rate(per_second, replicas);
+    let bucket = match slot.take() {
+        Some(ShareOfRate { mut bucket, .. }) => bucket.set_rate(rate, burst).map(|()| bucket),
+        None => TokenBucket::new(rate, burst),
+    };
+    *slot = bucket.ok().map(|bucket| ShareOfRate { per_second, replicas, bucket });
+}
+
+/// In how many whole seconds there is something in it, if there is nothing now.
+fn wait_s(bucket: &TokenBucket, now_ms: i64) -> Option<u32> {
+    let wait_ms = bucket.next_ms(now_ms).saturating_sub(now_ms);
+    let seconds = (wait_ms.saturating_add(SECOND_MS - 1) / SECOND_MS).max(1);
+    (wait_ms > 0).then(|| u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// A replica's part of a rate, and how many may come at once: what the second allows, at least one.

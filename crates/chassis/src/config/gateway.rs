@@ -135,7 +135,8 @@ const KEYS: &[Key] = &[
         title: "Rate limit",
         effect: "Events per second over all replicas, with a burst of one second: of all applications of an organization \
                  together where neither they nor it have a limit; where the organization has one, of each application \
-                 without one. 0 is no limit. Beyond it 429 `RateLimited`.",
+                 without one. 0 is no limit. Beyond it 429 `RateLimited`. As many may be refused, whose bodies were read all \
+                 the same.",
     },
     Key {
         path: "gateway.quota_per_day",

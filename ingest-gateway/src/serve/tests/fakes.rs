@@ -418,6 +418,10 @@ impl Directory for Names {
         }
     }
 
+    fn refused_senders(&self, _caller: Caller, senders: Senders) -> Senders {
+        senders
+    }
+
     fn caught_up(&self) -> DirectoryAnswer<'_, ()> {
         let mut caught_up = self.caught_up.subscribe();
         Box::pin(async move {

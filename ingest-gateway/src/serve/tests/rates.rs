@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::fakes::{Fixture, SECRET, event};
+use super::fakes::{Fixture, NEIGHBOUR, SECRET, event};
 use crate::limits::Allowance;
 
 const UNLIMITED: Allowance = Allowance { per_second: None, per_day: None };
@@ -55,4 +55,30 @@ async fn what_kafka_does_not_take_does_not_count() {
     assert_eq!(fixture.send(&event("")).await.status, 503);
     assert_eq!(fixture.send(&event("")).await.status, 201);
     assert_eq!(fixture.send(&event("")).await.status, 429);
+}
+
+/// What is refused after its body was read has its price: who sends nothing but that is not read for ever.
+#[tokio::test]
+async fn what_is_refused_counts_against_whose_token_it_came_with() {
+    let mistyped = event("").replace("invoice.paid", "no.such.type");
+    let bodies = [
+        ("event", "no JSON at all"),
+        ("event", mistyped.as_str()),
+        ("events:batch", "{"),
+        ("events:batch", r#"{"events":[{}]}"#),
+    ];
+    for (path, body) in bodies {
+        let fixture = Fixture::with(|config| config.replicas = 100, None).await;
+        // The share of this replica is one in 50 s.
+        fixture.directory.limit(Allowance { per_second: Some(2), per_day: None }, UNLIMITED);
+        let path = format!("/api/v1/{path}");
+        let refused = fixture.ask("POST", &path, Some(SECRET), "application/json", body.as_bytes()).await;
+        assert!(refused.status < 429, "{body}: {:?}", refused.body);
+        let over = fixture.send(body).await;
+        assert_eq!((over.status, over.id()), (429, "RateLimited"), "{body}");
+        let seconds: u32 = over.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=50).contains(&seconds), "{seconds}");
+        let other = fixture.ask("POST", "/api/v1/event", Some(NEIGHBOUR), "application/json", b"no JSON").await;
+        assert_eq!(other.status, 400, "it is of no other organization");
+    }
 }
