@@ -118,6 +118,7 @@ fn traffic() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(subscriptions::actions::rotate_secret))
         .routes(routes!(subscriptions::actions::ping))
         .routes(routes!(subscriptions::skip::skip))
+        .routes(routes!(subscriptions::retry_now::retry_now))
         .routes(routes!(subscriptions::health::health))
         .routes(routes!(events::ingest))
         .routes(routes!(events::ingest_batch))

@@ -5,14 +5,17 @@
 //!
 //! Preconditions of writes are checked inside the store's decision, over the very snapshot the write builds on: of two writes
 //! with the same `If-Match` one wins and the other is a 412, over all replicas.
+//!
+//! A job's tag stands for what was asked of it, paused and cancelled included, and not for how far it is. Its writes build on what this
+//! replica has read of `jobs` up to the end that it had when they came: of two on two replicas in the same moment both may win.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use schemas::problem::{Code, ProblemId};
+use serde::Serialize;
 
 use crate::problem::{Problem, internal};
-use crate::stored::Stored;
 
 /// Bytes of the digest that make a tag.
 const BYTES: usize = 16;
@@ -40,7 +43,7 @@ enum Condition {
 
 impl ETag {
     /// The tag of an object as it is stored.
-    pub(crate) fn of(object: &impl Stored) -> Result<Self, Problem> {
+    pub(crate) fn of(object: &impl Serialize) -> Result<Self, Problem> {
         let bytes = serde_json::to_vec(object).map_err(|error| internal("an object could not be encoded", &error))?;
         let digest = vault::sha256(&bytes);
         let mut tag = [0; BYTES];
@@ -66,7 +69,7 @@ impl ETag {
 
 impl Preconditions {
     /// For a write of an object that is there: 412 when it is not the version the client has seen.
-    pub(crate) fn check(&self, former: &impl Stored) -> Result<(), Problem> {
+    pub(crate) fn check(&self, former: &impl Serialize) -> Result<(), Problem> {
         if self.matching.is_none() && self.none_matching.is_none() {
             return Ok(());
         }

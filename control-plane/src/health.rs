@@ -19,12 +19,11 @@ mod workers;
 use catalog::usage::HearsStatus;
 use schemas::delivery;
 use schemas::ids::SubscriptionId;
-use schemas::lanes::HeldKey;
 use schemas::murmur2::partition_for;
 use schemas::status::Status;
 
 pub(crate) use self::instances::{InstanceCounts, Instances, is_silent};
-pub(crate) use self::lanes::{LaneSeen, LanesView, follow};
+pub(crate) use self::lanes::{HeldSeen, LaneSeen, LanesView, follow};
 pub(crate) use self::sources::{SourceTold, SourceWords, ToldPartition};
 pub(crate) use self::workers::{LaneWord, WorkerWord, Workers};
 
@@ -57,10 +56,10 @@ impl HealthView {
         LaneKnown { record, word: self.workers.word(subscription, partition, now_ms) }
     }
 
-    /// What the ordering keys of a subscription wait for; `None`: that is not known.
-    pub(crate) fn held(&self, subscription: SubscriptionId) -> Option<Vec<HeldKey>> {
-        let partition = partition_for(&delivery::key(subscription), self.lanes.partitions()?);
-        self.lanes.held(subscription, partition)
+    /// What the ordering keys of a subscription wait for.
+    pub(crate) fn held(&self, subscription: SubscriptionId) -> HeldSeen {
+        let Some(partitions) = self.lanes.partitions() else { return HeldSeen::Unread };
+        self.lanes.held(subscription, partition_for(&delivery::key(subscription), partitions))
     }
 }
 

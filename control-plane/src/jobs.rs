@@ -57,6 +57,7 @@ use self::work::ResendsWork;
 use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
+use crate::etag::Preconditions;
 use crate::problem::{Problem, unavailable};
 
 /// Jobs of an application that have not ended.
@@ -262,19 +263,24 @@ impl Jobs {
     /// Stops a job or lets it go on. One that stands so already is answered as it is.
     ///
     /// # Errors
-    /// A 409 where it has ended, a 503 where Kafka does not take it.
+    /// A 412 where it is another version than is named, a 409 where it has ended, a 503 where Kafka does not take it.
     pub(crate) async fn change(
         &self,
         job: KnownJob,
         change: JobChange,
+        preconditions: &Preconditions,
         (actor, now_ms): (&Actor, i64),
     ) -> Result<KnownJob, Problem> {
         // What another replica was told is not undone, nor taken for done, because it is not read here yet.
         self.0.ask.current(job.definition.application_id).await?;
         let job = self.get(job.definition.job_id).unwrap_or(job);
-        let definition = Arc::new(change.of(&job, now_ms)?);
+        let changed = |job: &KnownJob| {
+            preconditions.check(&*job.definition)?;
+            change.of(job, now_ms)
+        };
+        let definition = Arc::new(changed(&job)?);
         if definition != job.definition && !actor.caller.dry_run {
-            self.0.ask.change(&job, (actor, change.action()), |job| change.of(job, now_ms)).await?;
+            self.0.ask.change(&job, (actor, change.action()), changed).await?;
             if let Some(changed) = self.get(job.definition.job_id) {
                 return Ok(changed);
             }
@@ -298,6 +304,15 @@ impl JobChange {
             Self::Pause => JobDefinition { paused_ms: definition.paused_ms.or(Some(now_ms)), ..definition },
             Self::Resume => JobDefinition { paused_ms: None, ..definition },
         })
+    }
+
+    /// Whether a job is already what this would make of it.
+    pub(crate) fn is_done(self, job: &JobDefinition) -> bool {
+        match self {
+            Self::Cancel => job.cancelled_ms.is_some(),
+            Self::Pause => job.paused_ms.is_some(),
+            Self::Resume => job.paused_ms.is_none(),
+        }
     }
 
     /// The word of the audit.

@@ -15,6 +15,7 @@ mod ages;
 pub(crate) mod checkpoint;
 mod correct;
 mod journal;
+mod keys;
 pub(crate) mod restore;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use schemas::ids::SubscriptionId;
-use schemas::lanes::{HeldKey, LaneKey, LaneRecord, ListRole};
+use schemas::lanes::{HeldKey, LaneKey, LaneRecord, ListRole, SupersededRetry};
 use schemas::ordering::OrderingKey;
 use schemas::record::OutRecord;
 
@@ -57,6 +58,8 @@ struct Shelf {
     reviewed_of: Option<i64>,
     condition: LaneCondition,
     held_keys: HeldKeys,
+    /// Retries that are dropped when they come back.
+    superseded: Vec<SupersededRetry>,
     /// Bytes of its record on the topic; 0: there is none.
     written: usize,
 }
@@ -82,6 +85,7 @@ impl Shelf {
         let mut record = self.condition.record(self.lists.iter().map(List::record).collect());
         record.reviewed_of = self.reviewed_of.filter(|_| has_order && !flaws::has(Flaw::CancelUnseen));
         record.held_keys = self.held_keys.values().copied().collect();
+        record.superseded.clone_from(&self.superseded);
         record
     }
 }
@@ -220,24 +224,6 @@ impl Book {
     /// What is known of a lane beside its lists.
     pub(crate) fn condition(&self, id: SubscriptionId) -> LaneCondition {
         self.lanes.get(&id).map(|lane| lane.condition).unwrap_or_default()
-    }
-
-    /// An ordering key of a lane waits for a retry from now on, or for none any more.
-    pub(crate) fn set_held(&mut self, id: SubscriptionId, key: OrderingKey, held: Option<HeldKey>) {
-        if held.is_none() && self.lanes.get(&id).is_none_or(|lane| !lane.held_keys.contains_key(&key)) {
-            return;
-        }
-        let lane = self.lanes.entry(id).or_default();
-        self.journal.touch(id, lane);
-        match held {
-            Some(held) => drop(lane.held_keys.insert(key, held)),
-            None => drop(lane.held_keys.remove(&key)),
-        }
-    }
-
-    /// Ordering keys of a lane that wait for a retry.
-    pub(crate) fn held_keys(&self, id: SubscriptionId) -> Vec<HeldKey> {
-        self.lanes.get(&id).map(|lane| lane.held_keys.values().copied().collect()).unwrap_or_default()
     }
 
     /// Lanes of which something is known beside their lists.

@@ -26,6 +26,7 @@ mod endpoint;
 mod failing;
 mod flight;
 mod forget;
+mod hurried;
 mod keys;
 mod listed;
 mod live;
@@ -69,6 +70,9 @@ use self::awaited::Awaited;
 #[cfg(test)]
 pub(crate) use self::failing::FailingEndpoint;
 pub(crate) use self::failing::FailingEndpoints;
+pub(crate) use self::hurried::HurriedCopy;
+use self::hurried::Hurries;
+pub(crate) use self::keys::KeyEnd;
 pub(crate) use self::listed::{LaneChange, ListedRecord};
 use self::live::{Live, State, Timer};
 use self::origins::Origins;
@@ -182,6 +186,10 @@ pub(crate) struct Engine<L> {
     failing: HashSet<SubscriptionId>,
     /// Lanes with something in their lists, and perhaps some that had.
     queues: HashSet<SubscriptionId>,
+    /// Lanes of which a key is held, and perhaps some of which one was.
+    holding: HashSet<SubscriptionId>,
+    /// Retries that are wanted now, and those in whose place they went.
+    hurries: Hurries,
     /// When each lane is looked at next, whether it can be forgotten; the next one first.
     looks: VecDeque<(i64, SubscriptionId)>,
     /// Newest success of lanes that were forgotten, Unix ms, and when those were last swept.
@@ -227,6 +235,8 @@ impl<L: Lookup> Engine<L> {
             paused: HashSet::new(),
             failing: HashSet::new(),
             queues: HashSet::new(),
+            holding: HashSet::new(),
+            hurries: Hurries::default(),
             looks: VecDeque::new(),
             successes: HashMap::new(),
             swept_ms: 0,

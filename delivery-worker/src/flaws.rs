@@ -56,6 +56,10 @@ pub(crate) enum Flaw {
     KeyNotHeld,
     /// An owner does not know which keys the one before held.
     HeldKeyForgotten,
+    /// An owner does not know which retries another one went in the place of.
+    SupersededForgotten,
+    /// A retry is wanted now that was not there when somebody said so.
+    OldWishTaken,
     /// What a lane's first requests take, whose connections are made meanwhile, is taken for its speed.
     FirstIsSpeed,
 }

@@ -93,11 +93,17 @@ impl Reporter {
                 }
                 Ok(records)
             }
+            End::Superseded(_) => Ok(Vec::new()),
             End::Cancelled(reason) => {
                 let lifecycle = Lifecycle { reason: Some(Cow::Borrowed(reason)), ..about(Kind::Cancelled) };
                 Ok(vec![self.answered(&lifecycle, attempt)?])
             }
         }
+    }
+
+    /// A delivery's record with another hop that is due now. `None`: it does not fit the topic.
+    pub(crate) fn hurried(&self, delivery: &Delivery, hop: Hop) -> Option<OutRecord> {
+        self.hop(delivery, hop, None, hop.due_ms)
     }
 
     /// The record that an endpoint has been failing for too long, after this attempt.

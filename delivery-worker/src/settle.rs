@@ -8,6 +8,7 @@ use catalog::Subscription;
 use retry::{RetryAfter, Schedule, Tiers};
 use schemas::dead_letter::DeathReason;
 use schemas::delivery::{Delivery, Hop, Wait};
+use schemas::lanes::SupersededRetry;
 
 use crate::classify::AttemptVerdict;
 
@@ -34,6 +35,8 @@ pub(crate) enum End {
     },
     /// Its subscription is deleted or disabled.
     Cancelled(&'static str),
+    /// Another retry went in its place: it is dropped, and its delivery goes on, or has ended, without it.
+    Superseded(SupersededRetry),
 }
 
 /// What retries depend on.
@@ -51,6 +54,16 @@ impl End {
     /// A death without anything else to say.
     pub(crate) fn died(reason: DeathReason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Died { reason, detail: detail.into(), endpoint_gone: false }
+    }
+
+    /// Which retry is dropped, if it is one that another went in the place of.
+    pub(crate) fn superseded(&self) -> Option<SupersededRetry> {
+        if let Self::Superseded(retry) = self { Some(*retry) } else { None }
+    }
+
+    /// The next attempt, if there is to be one.
+    pub(crate) fn retry(&self) -> Option<Hop> {
+        if let Self::Retry(hop) = self { Some(*hop) } else { None }
     }
 
     /// It is older than it may be.

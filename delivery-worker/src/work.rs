@@ -15,6 +15,7 @@
 mod admit;
 mod books;
 mod ends;
+mod hurried;
 mod intake;
 mod lane_ends;
 mod listed;
@@ -47,6 +48,8 @@ use crate::metrics::{DeliveryMetrics, EndpointMetrics};
 use crate::report::Reporter;
 use crate::steady::SteadyClock;
 
+#[cfg(test)]
+pub(crate) use self::books::SupersededPlace;
 pub(crate) use self::books::{AcceptedLists, Books, FoundBook, LaneNote};
 use self::ends::Ends;
 use self::intake::Intake;
@@ -131,6 +134,7 @@ impl Work for DeliveryWork {
             self.take_read_back(turn.now)?;
         }
         self.admit_stalled(turn.now)?;
+        self.hurry(turn);
         self.review(turn.now);
         self.check_ages(turn);
         self.engine.tick(now_ms);
@@ -141,7 +145,7 @@ impl Work for DeliveryWork {
         }
         self.put_changes(turn);
         for left in self.engine.take_left() {
-            let resolved = Resolved::unsent(&left.arrival, left.is_listed, self.ends.left(&left, wall_ms)?);
+            let resolved = Resolved::unsent(&left, self.ends.left(&left, wall_ms)?);
             self.put(resolved, turn);
         }
         for resolved in std::mem::take(&mut self.resolved) {
@@ -197,7 +201,7 @@ impl Work for DeliveryWork {
         if !can_commit {
             // The planted bug: what is unresolved counts as done.
             let gone = self.engine.live().filter(|(_, arrival)| epochs.contains(&arrival.lease));
-            self.resolved.extend(gone.map(|(_, arrival)| Resolved::new(arrival, false, Vec::new())));
+            self.resolved.extend(gone.map(|(_, arrival)| Resolved::new(arrival, LaneNote::Done, Vec::new())));
         }
         self.engine.revoke(&epochs, can_commit);
     }

@@ -33,7 +33,7 @@ pub use source_options::{
     ProtobufFieldNames, ProtobufInt64, ProtobufOptions, SourceOptions, ValueFrame,
 };
 pub use subscription::{
-    Auth, BodyForm, DeliveryOrder, SigningScheme, SigningSecret, SkippedDelivery, Subscription, Target,
+    Auth, BodyForm, DeliveryOrder, HurriedRetry, SigningScheme, SigningSecret, SkippedDelivery, Subscription, Target,
 };
 
 /// Current version of the shapes here.

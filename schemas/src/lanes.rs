@@ -8,6 +8,7 @@
 //! Partition `p` holds the lanes of partition `p` of `deliveries`, and only the owner of that one writes it, together with its
 //! progress. No payload is here: a delivery that is listed stays where it is, and is read back by its offset.
 
+mod held;
 mod offsets;
 #[cfg(test)]
 mod tests;
@@ -21,10 +22,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::ids::{DeliveryId, SubscriptionId};
-use crate::ordering::OrderingKey;
+use crate::ids::SubscriptionId;
 use crate::record::{Headers, OutRecord};
 
+pub use self::held::{HeldKey, PendingRetry, SupersededRetry};
 pub use self::offsets::{decode_offsets, encode_offsets};
 
 /// Version of the values.
@@ -99,19 +100,9 @@ pub struct LaneRecord {
     /// Ordering keys of which one has failed and waits for its retry, ascending: the others with the same key wait until it ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_keys: Vec<HeldKey>,
-}
-
-/// An ordering key that waits for one of its deliveries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldKey {
-    /// Which key.
-    pub key: OrderingKey,
-    /// The delivery that has failed and is on its way back.
-    pub delivery: DeliveryId,
-    /// Offset on `control` that it was matched at: whether it was cancelled follows from that.
-    pub matched_at: i64,
-    /// Nothing comes back later, Unix ms.
-    pub until_ms: i64,
+    /// Retries that are on their way though another one went in their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<SupersededRetry>,
 }
 
 /// The endpoint that a lane knows something of.
@@ -271,6 +262,7 @@ impl LaneRecord {
             failing_since_ms: None,
             success_ms: None,
             held_keys: Vec::new(),
+            superseded: Vec::new(),
         }
     }
 

@@ -13,16 +13,18 @@ mod shapes;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use http::StatusCode;
+use http::{StatusCode, header};
 use schemas::ids::{ApplicationId, JobId};
 use schemas::jobs::{JobDefinition, JobKind, JobOwner, JobState, JobSubject, MAX_RATE, USUAL_RATE, VERSION};
 use schemas::problem::Code;
 use uuid::Uuid;
 
 use self::shapes::{DiscardPost, JobShown, RedrivePost, ReplayPost, ResendPost, RetryRejectedPost};
+use super::addressed::Addressed;
 use super::json;
 use crate::auth::{Principal, Who};
 use crate::body::Fields;
+use crate::etag::ETag;
 use crate::idempotency;
 use crate::jobs::{JobChange, JobPlace, JobsAsked, KnownJob};
 use crate::page::{Page, Rows};
@@ -118,7 +120,7 @@ fn made_ms(JobId(id): JobId) -> Option<i64> {
     responses((status = 200, description = "The job", body = JobShown)),
 )]
 pub(super) async fn get(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
-    json(StatusCode::OK, &JobShown::of(&find(&app, &principal, &id).await?))
+    tagged(&find(&app, &principal, &id).await?)
 }
 
 /// Cancel a job
@@ -132,8 +134,8 @@ pub(super) async fn get(State(app): State<Arc<App>>, principal: Principal, Path(
         (status = 409, description = "Validation: it has ended (`code` is `already_ended`)"),
     ),
 )]
-pub(super) async fn cancel(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
-    change(&app, &principal, &id, JobChange::Cancel).await
+pub(super) async fn cancel(State(app): State<Arc<App>>, asked: Addressed) -> Answer {
+    change(&app, &asked, JobChange::Cancel).await
 }
 
 /// Pause a job
@@ -148,8 +150,8 @@ pub(super) async fn cancel(State(app): State<Arc<App>>, principal: Principal, Pa
         (status = 409, description = "Validation: it has ended (`code` is `already_ended`)"),
     ),
 )]
-pub(super) async fn pause(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
-    change(&app, &principal, &id, JobChange::Pause).await
+pub(super) async fn pause(State(app): State<Arc<App>>, asked: Addressed) -> Answer {
+    change(&app, &asked, JobChange::Pause).await
 }
 
 /// Resume a job
@@ -163,22 +165,29 @@ pub(super) async fn pause(State(app): State<Arc<App>>, principal: Principal, Pat
         (status = 409, description = "Validation: it has ended (`code` is `already_ended`)"),
     ),
 )]
-pub(super) async fn resume(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
-    change(&app, &principal, &id, JobChange::Resume).await
+pub(super) async fn resume(State(app): State<Arc<App>>, asked: Addressed) -> Answer {
+    change(&app, &asked, JobChange::Resume).await
 }
 
-async fn change(app: &App, principal: &Principal, id: &str, change: JobChange) -> Answer {
+async fn change(app: &App, asked: &Addressed, change: JobChange) -> Answer {
+    let Addressed { principal, preconditions, id, .. } = asked;
     principal.editor()?;
     let asking = principal.who.organization(&app.catalog().read());
     let _turn = app.turns().jobs.take(asking).await?;
     let job = find(app, principal, id).await?;
-    let is_cancelled = job.definition.cancelled_ms.is_some();
-    if principal.is_keyed() && is_cancelled && matches!(change, JobChange::Cancel) {
+    if principal.is_keyed() && change.is_done(&job.definition) {
         // It is sent again.
-        return json(StatusCode::OK, &JobShown::of(&job));
+        return tagged(&job);
     }
-    let changed = app.jobs().change(job, change, (&principal.actor(), chassis::clock::now_ms())).await?;
-    json(StatusCode::OK, &JobShown::of(&changed))
+    let by = (&principal.actor(), chassis::clock::now_ms());
+    tagged(&app.jobs().change(job, change, preconditions, by).await?)
+}
+
+/// A job, with the version that a change of it may name.
+fn tagged(job: &KnownJob) -> Answer {
+    let mut response = json(StatusCode::OK, &JobShown::of(job))?;
+    response.headers_mut().insert(header::ETAG, ETag::of(&*job.definition)?.header());
+    Ok(response)
 }
 
 /// A job that it may see.

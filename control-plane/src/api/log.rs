@@ -19,7 +19,7 @@ use axum::extract::{FromRequestParts, MatchedPath};
 use axum::response::Response;
 use delivery_log::{CursorError, DeliveryStore, FilterHash, ListOrder, LogPage, PageOf, RowPosition, Times};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use schemas::control::Application;
 use schemas::event_type::EventTypePattern;
 use schemas::identity::{event_uuid, gateway_source};
@@ -31,6 +31,7 @@ use uuid::Uuid;
 
 use super::json;
 use crate::auth::Principal;
+use crate::etag::Preconditions;
 use crate::log::{QueryTimer, failed};
 use crate::page::link_to;
 use crate::problem::{Answer, Problem};
@@ -154,6 +155,10 @@ impl FromRequestParts<Arc<App>> for AskedLog {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let principal = Principal::from_request_parts(parts, app).await?;
         let query = Query::from_request_parts(parts, app).await?;
+        if parts.method == Method::POST {
+            // What is asked for is made by that: there is no version of it yet.
+            Preconditions::from_request_parts(parts, app).await?.check_absent()?;
+        }
         let organization = principal.who.organization(&app.catalog().read());
         let turn = app.turns().log.take(organization).await?;
         let route = parts.extensions.get::<MatchedPath>().map_or("none", MatchedPath::as_str);

@@ -4,6 +4,7 @@ pub(super) mod actions;
 pub(super) mod batch;
 pub(super) mod health;
 mod listing;
+pub(super) mod retry_now;
 pub(super) mod skip;
 
 use std::sync::Arc;

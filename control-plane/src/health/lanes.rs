@@ -30,6 +30,17 @@ struct Lanes {
     is_cut: bool,
 }
 
+/// What ordering keys wait for, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeldSeen {
+    /// For these.
+    Known(Vec<HeldKey>),
+    /// More wait than there is room for here.
+    NoRoom,
+    /// `lanes` is not read to its end yet.
+    Unread,
+}
+
 /// What a lane's record says; by default what the absence of one says. Times are Unix ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LaneSeen {
@@ -115,12 +126,16 @@ impl LanesView {
         found.or_else(|| (!lanes.is_cut).then(LaneSeen::default))
     }
 
-    /// What the ordering keys of a lane of this partition wait for; `None`: that is not known.
-    pub(crate) fn held(&self, subscription: SubscriptionId, partition: i32) -> Option<Vec<HeldKey>> {
-        self.get(subscription, partition)?;
-        match self.0.lock().held.get(&subscription) {
-            None => Some(Vec::new()),
-            Some(held) => held.as_ref().map(|held| held.to_vec()),
+    /// What the ordering keys of a lane of this partition wait for.
+    pub(crate) fn held(&self, subscription: SubscriptionId, partition: i32) -> HeldSeen {
+        let lanes = self.0.lock();
+        if lanes.unread.contains(&partition) {
+            return HeldSeen::Unread;
+        }
+        match lanes.held.get(&subscription) {
+            Some(Some(held)) => HeldSeen::Known(held.to_vec()),
+            None if !lanes.is_cut || lanes.of.contains_key(&subscription) => HeldSeen::Known(Vec::new()),
+            Some(None) | None => HeldSeen::NoRoom,
         }
     }
 
@@ -162,6 +177,15 @@ impl LanesView {
         } else {
             lanes.is_cut = true;
         }
+    }
+}
+
+// === impl HeldSeen ===
+
+impl HeldSeen {
+    /// For what they wait, where that is known.
+    pub(crate) fn known(self) -> Option<Vec<HeldKey>> {
+        if let Self::Known(held) = self { Some(held) } else { None }
     }
 }
 
@@ -251,29 +275,30 @@ mod tests {
     fn what_keys_wait_for_is_known_until_they_do_no_more() {
         let view = LanesView::default();
         view.restart(Some(1));
-        assert_eq!(view.held(id(1), 0), None, "it was not read to its end");
+        assert_eq!(view.held(id(1), 0), HeldSeen::Unread, "it was not read to its end");
+        let known = HeldSeen::Known;
         view.reached(0);
         let held = |number| {
             let delivery = DeliveryId(Uuid::from_u128(number));
-            HeldKey { key: OrderingKey(7), delivery, matched_at: 1, until_ms: 2 }
+            HeldKey { key: OrderingKey(7), delivery, matched_at: 1, until_ms: 2, retry: None }
         };
         let mut lane = LaneRecord::new(Vec::new());
         lane.held_keys = vec![held(4), held(5)];
         view.take(0, &record(LaneKey::Lane(id(1)), Some(lane.encode())), 10);
-        assert_eq!(view.held(id(1), 0), Some(vec![held(4), held(5)]));
-        assert_eq!(view.held(id(2), 0), Some(Vec::new()));
+        assert_eq!(view.held(id(1), 0), known(vec![held(4), held(5)]));
+        assert_eq!(view.held(id(2), 0), known(Vec::new()));
         // What finds no room is unknown, until there is some.
         let mut other = LaneRecord::new(Vec::new());
         other.held_keys = vec![held(6)];
         view.take(0, &record(LaneKey::Lane(id(3)), Some(other.encode())), 2);
-        assert_eq!((view.held(id(3), 0), view.held(id(1), 0)), (None, Some(vec![held(4), held(5)])));
+        assert_eq!((view.held(id(3), 0), view.held(id(1), 0)), (HeldSeen::NoRoom, known(vec![held(4), held(5)])));
         (lane.held_keys, lane.window) = (Vec::new(), Some(1));
         view.take(0, &record(LaneKey::Lane(id(1)), Some(lane.encode())), 2);
-        assert_eq!((view.held(id(3), 0), view.held(id(1), 0)), (None, Some(Vec::new())));
+        assert_eq!((view.held(id(3), 0), view.held(id(1), 0)), (HeldSeen::NoRoom, known(Vec::new())));
         view.take(0, &record(LaneKey::Lane(id(3)), Some(other.encode())), 2);
-        assert_eq!(view.held(id(3), 0), Some(vec![held(6)]));
+        assert_eq!(view.held(id(3), 0), known(vec![held(6)]));
         view.take(0, &record(LaneKey::Lane(id(3)), None), 2);
-        assert_eq!(view.held(id(3), 0), Some(Vec::new()));
+        assert_eq!(view.held(id(3), 0), known(Vec::new()));
     }
 
     #[test]

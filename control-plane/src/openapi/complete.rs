@@ -185,7 +185,7 @@ impl Operation<'_> {
         if own && secured && self.method == "post" {
             self.parameter(IDEMPOTENCY_KEY);
         }
-        if object && writes {
+        if writes && (object || self.is_of_job()) {
             self.parameter("If-Match");
         }
         if object && !writes {
@@ -280,7 +280,12 @@ impl Operation<'_> {
         self.method == "get" && self.path.contains('{') && !self.path.ends_with('}')
     }
 
-    /// Whether it answers with one object of the control topic.
+    /// Whether it is about one job, which has a version though it is no object of the control topic.
+    fn is_of_job(&self) -> bool {
+        self.path.starts_with("/api/v1/jobs/{job_id}")
+    }
+
+    /// Whether it answers with one object that has a version.
     fn tag(&self) -> bool {
         let success = |status: &str| {
             let schema = &self.value["responses"][status]["content"]["application/json"]["schema"];
@@ -289,7 +294,7 @@ impl Operation<'_> {
         };
         let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance" | "log" | "jobs" | "rejected"))
             || [":batch", ":test", "/check"].iter().any(|end| self.path.ends_with(end));
-        !own && !self.is_beside() && (success("200") || success("201"))
+        (!own || self.is_of_job()) && !self.is_beside() && (success("200") || success("201"))
     }
 }
 

@@ -214,6 +214,7 @@ fn disabled(mut object: Subscription, why: Why, detail: &str, moment: Moment) ->
     object.cancel_before = Some(moment.end);
     // All of them are cancelled by that.
     object.skipped.clear();
+    object.hurried.clear();
     object.updated_ms = moment.now_ms;
     object
 }

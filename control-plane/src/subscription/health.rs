@@ -67,8 +67,8 @@ pub(crate) struct HealthShown {
     waiting: Option<u64>,
     /// Those of them that stand in its list on Kafka.
     queued: Option<u64>,
-    /// Deliveries that have failed, and hold back those with the same ordering key until they have ended: the 256 that there may be. They
-    /// can be skipped.
+    /// Deliveries that have failed, and hold back those with the same ordering key until they have ended: the 256 that there may be. Each
+    /// can be skipped, or its retry had at once.
     #[schema(value_type = Option<Vec<Uuid>>)]
     held_deliveries: Option<Vec<DeliveryId>>,
     /// When the oldest of those that wait was written. Null also where nothing waits.

@@ -169,6 +169,7 @@ impl Input {
             object.disabled_ms = Some(facts.now_ms);
             // All of them are cancelled by that.
             object.skipped.clear();
+            object.hurried.clear();
         }
         object.is_enabled = enabled;
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use filter::{Filter, FilterError};
 use retry::{Preset, Schedule};
-use schemas::control::{self, BodyForm, DeliveryOrder};
+use schemas::control::{self, BodyForm, DeliveryOrder, HurriedRetry};
 use schemas::event_type::EventTypePattern;
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use vault::Vault;
@@ -73,6 +73,7 @@ struct Own {
     disable_after_ms: Option<u64>,
     api_version: Option<Box<str>>,
     skipped: Box<[DeliveryId]>,
+    hurried: Box<[HurriedRetry]>,
 }
 
 // === impl Subscription ===
@@ -92,6 +93,7 @@ impl Subscription {
             disable_after_ms: object.disable_after_ms,
             api_version: object.api_version.as_deref().map(Into::into),
             skipped: object.skipped.iter().map(|skipped| skipped.delivery).collect(),
+            hurried: object.hurried.as_slice().into(),
         };
         let labels = std::mem::take(&mut object.labels);
         Ok(Self {
@@ -244,6 +246,12 @@ impl Subscription {
     #[must_use]
     pub fn skips(&self, delivery: DeliveryId) -> bool {
         self.own.as_ref().is_some_and(|own| own.skipped.contains(&delivery))
+    }
+
+    /// Whether somebody wants this delivery's retry now that is due then.
+    #[must_use]
+    pub fn hurries(&self, delivery: DeliveryId, due_ms: i64) -> bool {
+        self.own.as_ref().is_some_and(|own| own.hurried.contains(&HurriedRetry { delivery, due_ms }))
     }
 
     /// What the request body is.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hashbrown::HashMap;
 use schemas::ids::SubscriptionId;
-use schemas::lanes::ChunkKey;
+use schemas::lanes::{ChunkKey, SupersededRetry};
 
 use super::{HeldKeys, Shelf, Total};
 use crate::lanes::condition::LaneCondition;
@@ -26,6 +26,7 @@ struct Was {
     reviewed_of: Option<i64>,
     condition: LaneCondition,
     held_keys: HeldKeys,
+    superseded: Vec<SupersededRetry>,
     written: usize,
 }
 
@@ -66,6 +67,7 @@ impl Journal {
             reviewed_of: lane.reviewed_of,
             condition: lane.condition,
             held_keys: lane.held_keys.clone(),
+            superseded: lane.superseded.clone(),
             written: lane.written,
         };
         self.lanes.entry(id).or_insert_with(was);
@@ -105,14 +107,15 @@ impl Journal {
         for (key, step) in self.steps.into_iter().rev() {
             step.undo(chunks.entry(key).or_default());
         }
-        for (subscription, Was { lists, reviewed_of, condition, held_keys, written }) in self.lanes {
+        for (subscription, was) in self.lanes {
+            let Was { lists, reviewed_of, condition, held_keys, superseded, written } = was;
             let rewound = lists.into_iter().map(|before| {
                 let key = ListKey { subscription, list: before.id() };
                 List::rewind(before, chunks.remove(&key).unwrap_or_default())
             });
             let lists: Vec<List> = rewound.collect();
             if !lists.is_empty() || written > 0 {
-                lanes.insert(subscription, Shelf { lists, reviewed_of, condition, held_keys, written });
+                lanes.insert(subscription, Shelf { lists, reviewed_of, condition, held_keys, superseded, written });
             }
         }
         self.total.unwrap_or_default()

@@ -121,7 +121,8 @@ impl Shelved {
             let (lists, condition) = (Vec::with_capacity(record.lists.len()), LaneCondition::of(&record));
             let written = LaneKey::Lane(subscription).record(&book.topic, partition, Some(record.encode())).size();
             let held_keys = record.held_keys.iter().map(|held| (held.key, *held)).collect();
-            let mut lane = Shelf { lists, reviewed_of: record.reviewed_of, condition, held_keys, written };
+            let (reviewed_of, superseded) = (record.reviewed_of, record.superseded);
+            let mut lane = Shelf { lists, reviewed_of, condition, held_keys, superseded, written };
             book.checkpoint.replaced(0, written);
             for of in &record.lists {
                 let torn = BookError::Torn { subscription, list: of.id };

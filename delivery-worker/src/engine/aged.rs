@@ -4,7 +4,7 @@
 use kafka::Epoch;
 use schemas::ids::SubscriptionId;
 
-use super::{Arrival, Engine, Left, Lookup, ReadBackDemand};
+use super::{Arrival, Engine, Lookup, ReadBackDemand};
 use crate::lanes::queue::Whereabouts;
 use crate::lists::Age;
 
@@ -58,8 +58,7 @@ impl<L: Lookup> Engine<L> {
             Err(end) => {
                 self.tell_age(lease, offset, None);
                 if self.lanes.get_mut(&id).is_some_and(|lane| lane.queue.forget(offset)) {
-                    self.left_key(&arrival);
-                    self.left.push(Left { arrival, is_listed: true, end });
+                    self.ends(arrival, true, end);
                     self.go_on(id, now_ms);
                 }
             }

@@ -65,6 +65,7 @@ impl<L: Lookup> Engine<L> {
             self.swept_ms = now_ms;
             let wall_ms = self.wall.ms(now_ms);
             self.successes.retain(|_, succeeded_ms| wall_ms - *succeeded_ms < LEARNED_MS);
+            self.changes.extend(self.hurries.sweep(wall_ms));
         }
         if self.lanes.capacity() > KEPT_ROOM && self.lanes.len() < self.lanes.capacity() / 8 {
             // Moving an eighth is paid for by the seven that went.

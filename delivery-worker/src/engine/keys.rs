@@ -3,14 +3,14 @@
 //! ```text
 //! sent --outcome--> ended for good: the next of its key may go
 //!             |
-//!             +--> a retry: its key is held. That stands in the lane's record BEFORE the retry is written, and is taken out of it
-//!                  BEFORE the end of the retry is: whoever takes over in between holds a key whose delivery it has itself, or sends
-//!                  one again that comes first anyway.
+//!             +--> a retry: its key is held. That comes to stand in the lane's record WITH the retry, and is taken out of it BEFORE
+//!                  the end of the retry is written: whoever takes over in between sends one again that comes first anyway.
 //! ```
 
 use kafka::Epoch;
+use schemas::delivery::Hop;
 use schemas::ids::SubscriptionId;
-use schemas::lanes::HeldKey;
+use schemas::lanes::{HeldKey, PendingRetry};
 use schemas::ordering::OrderingKey;
 
 use super::{Arrival, Engine, LaneChange, Lookup};
@@ -22,33 +22,60 @@ use crate::slots::Ticket;
 /// What is on its way back comes at its deadline at the latest, and may be late.
 const LATE_MS: i64 = 3_600_000;
 
+/// What the end of a request does to the ordering key of its delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyEnd {
+    /// Nothing that has to be written.
+    Untold,
+    /// It waits for nothing any more: that is among [`Engine::take_changes`], which are written before the end.
+    Freed,
+    /// It waits for the retry: that is written with the end.
+    Held(HeldKey),
+}
+
+// === impl KeyEnd ===
+
+impl KeyEnd {
+    /// What the key waits for from now on.
+    pub(crate) fn held(self) -> Option<HeldKey> {
+        if let Self::Held(held) = self { Some(held) } else { None }
+    }
+}
+
 impl<L: Lookup> Engine<L> {
-    /// A request has ended, for good or until its retry. To be told before its end is written; what follows from it is among
-    /// [`Engine::take_changes`], which is written first. True: there is something of that.
-    pub(crate) fn end_of_key(&mut self, arrival: &Arrival, is_retried: bool, now_ms: i64) -> bool {
+    /// A request has ended, for good or until its retry. To be told before its end is written.
+    pub(crate) fn end_of_key(&mut self, arrival: &Arrival, retry: Option<Hop>, now_ms: i64) -> KeyEnd {
         let delivery = &arrival.delivery;
-        let Some(key) = delivery.ordering_key else { return false };
+        let Some(key) = delivery.ordering_key else { return KeyEnd::Untold };
         let (id, lease) = (delivery.subscription, arrival.lease);
-        let held = HeldKey {
+        // Nobody waits for one that was given up while its request was in flight: it is cancelled when it is back.
+        let is_skipped = self.lookup.subscription(id).is_some_and(|it| it.skips(delivery.id));
+        let held = retry.filter(|_| !is_skipped && !flaws::has(Flaw::KeyNotHeld)).map(|hop| HeldKey {
             key,
             delivery: delivery.id,
             matched_at: delivery.control_offset,
             until_ms: delivery.deadline_ms.saturating_add(LATE_MS),
-        };
-        // Nobody waits for one that was given up while its request was in flight: it is cancelled when it is back.
-        let is_skipped = self.lookup.subscription(id).is_some_and(|it| it.skips(delivery.id));
-        let held = Some(held).filter(|_| is_retried && !is_skipped && !flaws::has(Flaw::KeyNotHeld));
+            retry: Some(PendingRetry { record: arrival.offset, attempt: hop.attempt, due_ms: hop.due_ms }),
+        });
         // What was never on its way back has no key to free.
         let was_back = delivery.hop.attempt > 1 || delivery.hop.due_ms > 0;
-        let is_told = held.is_some() || was_back;
-        if is_told {
-            self.hold(lease, id, key, held);
+        let end = match held {
+            Some(held) => KeyEnd::Held(held),
+            None if was_back => KeyEnd::Freed,
+            None => KeyEnd::Untold,
+        };
+        match end {
+            KeyEnd::Held(_) => {
+                self.holding.insert(id);
+            }
+            KeyEnd::Freed => self.free(lease, id, key),
+            KeyEnd::Untold => {}
         }
         if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.lease == lease && !lane.is_orphan) {
             lane.queue.ended(key, held);
             self.go_on(id, now_ms);
         }
-        is_told
+        end
     }
 
     /// What the owner before held of a lane.
@@ -58,8 +85,10 @@ impl<L: Lookup> Engine<L> {
         }
         let lane = self.lane(id, lease, now_ms);
         (lane.lease, lane.is_orphan) = (lease, false);
-        held.iter().for_each(|held| lane.queue.restore(*held));
+        held.iter().for_each(|held| lane.queue.hold(*held));
+        self.holding.insert(id);
         self.free_cancelled(id);
+        self.ask_hurried(id, now_ms);
     }
 
     /// A delivery ends without being sent: what waited for it goes on.
@@ -68,7 +97,7 @@ impl<L: Lookup> Engine<L> {
         let (id, delivery) = (arrival.delivery.subscription, arrival.delivery.id);
         let waited = self.lanes.get_mut(&id).is_some_and(|lane| lane.queue.release(Keyed { key, delivery }));
         if waited {
-            self.hold(arrival.lease, id, key, None);
+            self.free(arrival.lease, id, key);
         }
     }
 
@@ -96,13 +125,13 @@ impl<L: Lookup> Engine<L> {
         let Some(lane) = self.lanes.get_mut(&id) else { return false };
         let (lease, free) = (lane.lease, lane.queue.release_where(is_over));
         for key in &free {
-            self.hold(lease, id, *key, None);
+            self.free(lease, id, *key);
         }
         !free.is_empty()
     }
 
-    fn hold(&mut self, lease: Epoch, subscription: SubscriptionId, key: OrderingKey, held: Option<HeldKey>) {
-        self.changes.push(LaneChange::Key { lease, subscription, key, held });
+    fn free(&mut self, lease: Epoch, subscription: SubscriptionId, key: OrderingKey) {
+        self.changes.push(LaneChange::Freed { lease, subscription, key });
     }
 
     /// One that is listed and waits behind others of its key need not be in memory.

@@ -14,7 +14,7 @@ use hashbrown::HashSet;
 use kafka::Epoch;
 use schemas::delivery::{Hop, Wait};
 use schemas::ids::SubscriptionId;
-use schemas::lanes::{HeldKey, ListRole};
+use schemas::lanes::{ListRole, SupersededRetry};
 use schemas::ordering::OrderingKey;
 
 use super::aged::age_of;
@@ -57,16 +57,23 @@ pub(crate) enum LaneChange {
         /// Where it differs from a new lane's.
         condition: LaneCondition,
     },
-    /// Of this ordering key one is on its way back, and the others wait for it; `None`: they need not any more.
-    Key {
+    /// Nothing of this ordering key is on its way back any more that the others would have to wait for.
+    Freed {
         /// The lease.
         lease: Epoch,
         /// Whose.
         subscription: SubscriptionId,
         /// Which key.
         key: OrderingKey,
-        /// What it waits for.
-        held: Option<HeldKey>,
+    },
+    /// A retry in whose place another one went has not come in all the time that it may take.
+    Overdue {
+        /// The lease.
+        lease: Epoch,
+        /// Whose.
+        subscription: SubscriptionId,
+        /// Which.
+        retry: SupersededRetry,
     },
     /// An entry that cannot be read back.
     Lost {
@@ -140,12 +147,14 @@ impl<L: Lookup> Engine<L> {
     /// Whether this record was asked for.
     pub(crate) fn asked(&self, lease: Epoch, offset: i64) -> Option<SubscriptionId> {
         let near = self.read_backs.asked.get(&(lease, offset)).map(|asked| asked.subscription);
-        near.or_else(|| self.read_backs.ages.get(&(lease, offset)).copied())
+        let aged = near.or_else(|| self.read_backs.ages.get(&(lease, offset)).copied());
+        aged.or_else(|| self.hurries.asked(lease, offset))
     }
 
     /// A record that was asked for. It is its lane's, or it is lost.
     pub(crate) fn read_back(&mut self, arrival: Arrival, now_ms: i64) {
         let (lease, offset) = (arrival.lease, arrival.offset);
+        self.hurries.read(&arrival);
         let aged = self.read_backs.ages.remove(&(lease, offset));
         let Some((id, rank)) = self.answered(lease, offset) else {
             aged.into_iter().for_each(|id| self.read_age(id, arrival.clone(), now_ms));
@@ -167,6 +176,7 @@ impl<L: Lookup> Engine<L> {
 
     /// A record that was asked for is not there any more.
     pub(crate) fn not_there(&mut self, lease: Epoch, offset: i64, now_ms: i64) {
+        self.hurries.gone(lease, offset);
         let aged = self.read_backs.ages.remove(&(lease, offset));
         let Some((id, _)) = self.answered(lease, offset) else {
             return aged.into_iter().for_each(|id| self.lose_aged(id, (lease, offset), now_ms));
@@ -180,6 +190,7 @@ impl<L: Lookup> Engine<L> {
 
     /// A record that was asked for is no delivery: whoever asked ends it. False: it was ended before.
     pub(crate) fn withdraw(&mut self, lease: Epoch, offset: i64, now_ms: i64) -> bool {
+        self.hurries.gone(lease, offset);
         let aged = self.read_backs.ages.remove(&(lease, offset));
         if aged.is_some() {
             self.tell_age(lease, offset, None);
@@ -213,6 +224,7 @@ impl<L: Lookup> Engine<L> {
         self.windows.close(leases);
         self.awaited.retain(|epoch, _| !leases.contains(epoch));
         self.read_backs.close(leases);
+        self.hurries.close(leases);
         if can_commit {
             return self.leave_sweeps(leases);
         }
@@ -221,7 +233,8 @@ impl<L: Lookup> Engine<L> {
             LaneChange::Listed(ListedRecord { lease, .. })
             | LaneChange::SetAside { lease, .. }
             | LaneChange::Condition { lease, .. }
-            | LaneChange::Key { lease, .. }
+            | LaneChange::Freed { lease, .. }
+            | LaneChange::Overdue { lease, .. }
             | LaneChange::Lost { lease, .. } => *lease,
         };
         self.changes.retain(|change| !leases.contains(&lease_of(change)));
@@ -242,7 +255,8 @@ impl<L: Lookup> Engine<L> {
             LaneChange::Listed(_)
             | LaneChange::SetAside { .. }
             | LaneChange::Condition { .. }
-            | LaneChange::Key { .. }
+            | LaneChange::Freed { .. }
+            | LaneChange::Overdue { .. }
             | LaneChange::Lost { .. } => true,
         });
     }

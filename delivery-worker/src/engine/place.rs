@@ -100,6 +100,9 @@ impl<L: Lookup> Engine<L> {
     /// The subscription of a delivery that may still be sent, or how it leaves.
     pub(super) fn judge(&self, arrival: &Arrival, now_ms: i64) -> Result<Arc<Subscription>, End> {
         let Arrival { timestamp_ms, ref delivery, .. } = *arrival;
+        if let Some(retry) = self.hurries.superseded(arrival) {
+            return Err(End::Superseded(retry));
+        }
         let wall_ms = self.wall.ms(now_ms);
         let is_kept = self.rules.keep_ms.is_none_or(|keep_ms| wall_ms - timestamp_ms < keep_ms);
         match self.lookup.subscription(delivery.subscription) {
@@ -122,10 +125,13 @@ impl<L: Lookup> Engine<L> {
     pub(crate) fn review(&mut self, now_ms: i64) {
         let lanes = &self.lanes;
         self.queues.retain(|id| lanes.get(id).is_some_and(|lane| lane.queue.listed() > 0));
+        self.holding.retain(|id| lanes.get(id).is_some_and(|lane| lane.queue.has_held()));
         // Not over the lanes: there may be a hundred times as many, and most of them idle.
         let waits = self.live.iter().filter(|(_, live)| live.state == State::Waiting);
         let waits = waits.map(|(_, live)| live.arrival.delivery.subscription);
-        let mut changed: Vec<SubscriptionId> = waits.chain(self.queues.iter().chain(&self.paused).copied()).collect();
+        // Nothing may wait behind a key that is held.
+        let kept = self.queues.iter().chain(&self.paused).chain(&self.holding).copied();
+        let mut changed: Vec<SubscriptionId> = waits.chain(kept).collect();
         changed.sort_unstable();
         changed.dedup();
         changed.retain(|id| {
@@ -159,6 +165,7 @@ impl<L: Lookup> Engine<L> {
         if may_cancel {
             self.free_cancelled(id);
         }
+        self.ask_hurried(id, now_ms);
         self.screen_ready(id, now_ms);
         match &subscription {
             Some(subscription) => self.limit(id, subscription, now_ms),
@@ -196,6 +203,7 @@ impl<L: Lookup> Engine<L> {
         }
         self.identify(id, EndpointIdentity::of(subscription), now_ms);
         self.free_cancelled(id);
+        self.ask_hurried(id, now_ms);
         self.set_paused(id, subscription.is_paused(), now_ms);
     }
 
@@ -223,9 +231,16 @@ impl<L: Lookup> Engine<L> {
         if let Some(lane) = self.lanes.get_mut(&live.arrival.delivery.subscription) {
             lane.queue.remove(live.rank());
         }
-        if end != End::PassedOn {
-            self.left_key(&live.arrival);
+        self.ends(live.arrival, live.is_listed, end);
+    }
+
+    /// A delivery leaves that is in no line any more.
+    pub(super) fn ends(&mut self, arrival: Arrival, is_listed: bool, end: End) {
+        match &end {
+            End::PassedOn => {}
+            End::Superseded(retry) => self.hurries.dropped(arrival.delivery.subscription, *retry),
+            End::Delivered | End::Retry(_) | End::Died { .. } | End::Cancelled(_) => self.left_key(&arrival),
         }
-        self.left.push(Left { arrival: live.arrival, is_listed: live.is_listed, end });
+        self.left.push(Left { arrival, is_listed, end });
     }
 }

@@ -114,9 +114,20 @@ impl<T: Copy> LaneQueue<T> {
         over
     }
 
-    /// The owner before held this key.
-    pub(crate) fn restore(&mut self, held: HeldKey) {
+    /// A key waits for this: the owner before held it, or another retry went in the place of the one that it waited for.
+    pub(crate) fn hold(&mut self, held: HeldKey) {
         self.keys.get_or_insert_default().change(held.key, |line| line.held = Some(held));
+    }
+
+    /// What keys wait for and is neither here nor in flight.
+    pub(crate) fn away(&self) -> impl Iterator<Item = HeldKey> + '_ {
+        self.lines().filter_map(KeyLine::away)
+    }
+
+    /// Whether a key waits for exactly this, and it is neither here nor in flight.
+    pub(crate) fn waits_for(&self, held: &HeldKey) -> bool {
+        let line = self.keys.as_ref().and_then(|keys| keys.lines.get(&held.key));
+        line.and_then(KeyLine::away).is_some_and(|away| away == *held)
     }
 
     /// Whether any key is held.

@@ -21,7 +21,7 @@ use stage::{Batch, Restoring};
 use uuid::Uuid;
 
 pub(crate) use self::found::{AcceptedLists, FoundBook};
-pub(crate) use self::note::LaneNote;
+pub(crate) use self::note::{LaneNote, SupersededPlace};
 use self::open::{BookState, OpenBook};
 use crate::book::Book;
 use crate::error::Error;

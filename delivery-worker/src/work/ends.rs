@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chassis::limited::Limited;
 use kafka::Lease;
-use schemas::delivery::{Delivery, DeliveryError};
+use schemas::delivery::{Delivery, DeliveryError, Hop};
 use schemas::ids::SubscriptionId;
 use schemas::record::{Headers, OutRecord, Record};
 use schemas::topics::Topics;
@@ -35,11 +35,11 @@ pub(super) struct Ends {
     told: ToldTargets,
 }
 
-/// What is written after an attempt, and whether another one follows.
+/// What is written after an attempt, and the next one, if another follows.
 #[derive(Debug)]
 pub(super) struct AttemptEnd {
     pub(super) outputs: Vec<OutRecord>,
-    pub(super) is_retried: bool,
+    pub(super) retry: Option<Hop>,
 }
 
 // === impl Ends ===
@@ -80,6 +80,9 @@ impl Ends {
             self.log_failure(arrival, attempt, &end);
         }
         let mut outputs = self.written(delivery, &end, Some(attempt), now_ms)?;
+        // What does not fit as a retry is a dead letter: nobody waits for it.
+        let retry =
+            end.retry().filter(|_| outputs.first().is_some_and(|first| first.topic != self.topics.dead_letters));
         if self.told.is_news(subscription.id(), arrival.lease, subscription.offset(), now_ms) {
             outputs.push(self.reporter.target(subscription, now_ms)?);
         }
@@ -97,7 +100,7 @@ impl Ends {
             tracing::info!(subscription.id = %subscription.id(), since.ms = since_ms, "an endpoint works again");
             outputs.push(self.reporter.recovered(delivery, since_ms, now_ms)?);
         }
-        Ok(AttemptEnd { outputs, is_retried: matches!(end, End::Retry(_)) })
+        Ok(AttemptEnd { outputs, retry })
     }
 
     /// What is written about a delivery that leaves without an attempt.
@@ -106,6 +109,11 @@ impl Ends {
     /// As [`Ends::attempted`].
     pub(super) fn left(&self, left: &Left, now_ms: i64) -> Result<Vec<OutRecord>, Error> {
         self.written(&left.arrival.delivery, &left.end, None, now_ms)
+    }
+
+    /// A retry that goes now; `None`: it does not fit the topic.
+    pub(super) fn hurried(&self, delivery: &Delivery, hop: Hop) -> Option<OutRecord> {
+        self.reporter.hurried(delivery, hop)
     }
 
     /// What is written about a record that is not a valid delivery.
@@ -173,7 +181,7 @@ impl Ends {
                 self.metrics.delivered(delivery.hop.attempt, age / 1_000.0);
             }
             End::Retry(_) => self.metrics.retries.inc(),
-            End::PassedOn => {}
+            End::PassedOn | End::Superseded(_) => {}
             // It is no dead letter: nobody else hears of it.
             End::Died { .. } if delivery.is_once() => {}
             End::Died { reason, detail, .. } => {

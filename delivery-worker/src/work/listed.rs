@@ -5,7 +5,7 @@ use schemas::invariants::Invariant;
 use schemas::record::Record;
 use stage::{Now, Turn};
 
-use super::books::LaneNote;
+use super::books::{LaneNote, SupersededPlace};
 use super::intake::Batch;
 use super::{DeliveryWork, Resolved};
 use crate::engine::{AgeTold, LaneChange, ListedRecord, ReadBackDemand};
@@ -30,8 +30,12 @@ impl DeliveryWork {
                     let note = LaneNote::Condition(subscription, condition);
                     self.put(noted(lease, turn.now, note), turn);
                 }
-                LaneChange::Key { lease, subscription, key, held } => {
-                    self.put(noted(lease, turn.now, LaneNote::Key(subscription, key, held)), turn);
+                LaneChange::Freed { lease, subscription, key } => {
+                    self.put(noted(lease, turn.now, LaneNote::Freed(subscription, key)), turn);
+                }
+                LaneChange::Overdue { lease, subscription, retry } => {
+                    let note = LaneNote::Superseded(subscription, SupersededPlace::Nowhere, retry);
+                    self.put(noted(lease, turn.now, note), turn);
                 }
                 LaneChange::Lost { lease, subscription, offset } => {
                     Invariant::NeverLost.violated();
@@ -92,6 +96,7 @@ impl DeliveryWork {
             if let Some(book) = self.books.of(lease.epoch) {
                 for (id, lists) in book.lists() {
                     self.engine.restore_condition(lease.epoch, id, &book.condition(id), now_ms);
+                    self.engine.restore_superseded(lease.epoch, id, book.superseded(id));
                     self.engine.restore_keys(lease.epoch, id, &book.held_keys(id), now_ms);
                     self.engine.restore(lease.epoch, id, (lists, book.reviewed_of(id)), now_ms);
                 }
@@ -167,6 +172,6 @@ impl DeliveryWork {
 }
 
 /// What a batch does to lists beside its records.
-fn noted(epoch: Epoch, now: Now, note: LaneNote) -> Resolved {
+pub(super) fn noted(epoch: Epoch, now: Now, note: LaneNote) -> Resolved {
     Resolved { epoch, at: (-1, now.wall_ms), size: 0, note, outputs: Vec::new() }
 }

@@ -7,7 +7,7 @@ use super::books::LaneNote;
 use super::ends::AttemptEnd;
 use super::{DeliveryWork, Resolved};
 use crate::attempts::Completed;
-use crate::engine::{Dispatch, Left};
+use crate::engine::{Dispatch, KeyEnd, Left};
 use crate::error::Error;
 use crate::settle::End;
 
@@ -19,7 +19,7 @@ impl DeliveryWork {
         {
             // The planted bug: done before it is sent.
             let left = Left { arrival: arrival.clone(), is_listed: false, end: End::Delivered };
-            self.resolved.push(Resolved::new(&left.arrival, false, self.ends.left(&left, now_ms)?));
+            self.resolved.push(Resolved::new(&left.arrival, LaneNote::Done, self.ends.left(&left, now_ms)?));
         }
         self.attempts.begin(dispatch);
         Ok(())
@@ -51,11 +51,12 @@ impl DeliveryWork {
         if is_planted(PlantedBug::CommitBeforeSend) {
             return Ok(None);
         }
-        let AttemptEnd { outputs, is_retried } = self.ends.attempted(&landed, completed, wall_ms)?;
-        if self.engine.end_of_key(&landed.arrival, is_retried, now_ms) {
+        let AttemptEnd { outputs, retry } = self.ends.attempted(&landed, completed, wall_ms)?;
+        let end = self.engine.end_of_key(&landed.arrival, retry, now_ms);
+        if end != KeyEnd::Untold {
             // Before the end itself.
             self.put_changes(turn);
         }
-        Ok(Some(Resolved::new(&landed.arrival, landed.is_listed, outputs)))
+        Ok(Some(Resolved::sent(&landed.arrival, landed.is_listed, end.held(), outputs)))
     }
 }

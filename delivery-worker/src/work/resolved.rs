@@ -1,11 +1,12 @@
 //! A record with an outcome, on its way into the outbox.
 
 use kafka::Epoch;
+use schemas::lanes::HeldKey;
 use schemas::record::OutRecord;
 use stage::Entry;
 
-use super::books::LaneNote;
-use crate::engine::Arrival;
+use super::books::{LaneNote, SupersededPlace};
+use crate::engine::{Arrival, Left};
 use crate::flaws::{self, Flaw};
 
 /// A record that is resolved, and what is written about it.
@@ -22,17 +23,21 @@ pub(super) struct Resolved {
 // === impl Resolved ===
 
 impl Resolved {
-    /// An arrival with an outcome; what `is_listed` left the window before.
-    pub(super) fn new(arrival: &Arrival, is_listed: bool, outputs: Vec<OutRecord>) -> Self {
+    /// An arrival with an outcome.
+    pub(super) fn new(arrival: &Arrival, note: LaneNote, outputs: Vec<OutRecord>) -> Self {
         let Arrival { lease: epoch, offset, timestamp_ms, size, .. } = *arrival;
-        let note = if is_listed { LaneNote::Settled(arrival.delivery.subscription) } else { LaneNote::Done };
         Self { epoch, at: (offset, timestamp_ms), size, note, outputs }
     }
 
+    /// An arrival that had a request; what `is_listed` left the window before, and its key waits for its retry, if one is `held`.
+    pub(super) fn sent(arrival: &Arrival, is_listed: bool, held: Option<HeldKey>, outputs: Vec<OutRecord>) -> Self {
+        Self::new(arrival, LaneNote::sent(arrival.delivery.subscription, is_listed, held), outputs)
+    }
+
     /// An arrival that left without a request.
-    pub(super) fn unsent(arrival: &Arrival, is_listed: bool, outputs: Vec<OutRecord>) -> Self {
-        let note = if is_listed { LaneNote::LeftList(arrival.delivery.subscription) } else { LaneNote::Left };
-        Self { note, ..Self::new(arrival, is_listed, outputs) }
+    pub(super) fn unsent(left: &Left, outputs: Vec<OutRecord>) -> Self {
+        let id = left.arrival.delivery.subscription;
+        Self::new(&left.arrival, LaneNote::unsent(id, left.is_listed, left.end.superseded()), outputs)
     }
 
     /// What the outbox keeps of it.
@@ -41,15 +46,23 @@ impl Resolved {
             LaneNote::Listed(_) if flaws::has(Flaw::EntryWithoutCompleting) => {
                 Entry::beside(self.epoch, self.at, boot_ms, self.note)
             }
-            LaneNote::Done | LaneNote::Left | LaneNote::Listed(_) => {
+            LaneNote::Done
+            | LaneNote::Left
+            | LaneNote::Listed(_)
+            | LaneNote::Held(_, false, _)
+            | LaneNote::Superseded(_, SupersededPlace::Window, _) => {
                 Entry::new(self.epoch, self.at, self.size, boot_ms, self.note)
             }
             // Its partition sends nothing more while as many of them wait as its window may hold.
-            LaneNote::Settled(_) => Entry::beside(self.epoch, self.at, boot_ms, self.note).weighing(),
+            LaneNote::Settled(_) | LaneNote::Held(_, true, _) => {
+                Entry::beside(self.epoch, self.at, boot_ms, self.note).weighing()
+            }
             LaneNote::LeftList(_)
             | LaneNote::SetAside(..)
             | LaneNote::Condition(..)
-            | LaneNote::Key(..)
+            | LaneNote::Freed(..)
+            | LaneNote::Hurried(..)
+            | LaneNote::Superseded(_, SupersededPlace::List | SupersededPlace::Nowhere, _)
             | LaneNote::Correct
             | LaneNote::Checkpoint => Entry::beside(self.epoch, self.at, boot_ms, self.note),
         }

@@ -129,6 +129,15 @@ pub struct SkippedDelivery {
     pub until_ms: i64,
 }
 
+/// A retry that others wait for and that somebody wants now, and not when it is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HurriedRetry {
+    /// Of which delivery.
+    pub delivery: DeliveryId,
+    /// When it is due, Unix ms: no other retry of the delivery is meant, and then it comes by itself.
+    pub due_ms: i64,
+}
+
 /// Who receives what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Subscription {
@@ -209,6 +218,9 @@ pub struct Subscription {
     /// Deliveries that held back others with their ordering key and were given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedDelivery>,
+    /// Retries that held back others with their ordering key and are wanted now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hurried: Vec<HurriedRetry>,
     /// Deliveries matched at a smaller control offset are cancelled (set when it is disabled).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_before: Option<i64>,
@@ -254,6 +266,7 @@ impl Subscription {
             disable_after_ms: None,
             dedicated_workers: Vec::new(),
             skipped: Vec::new(),
+            hurried: Vec::new(),
             cancel_before: None,
             created_ms: now_ms,
             updated_ms: now_ms,

@@ -83,6 +83,22 @@ fn which_version_a_lane_was_looked_at_by_comes_back_and_needs_not_be_said() {
 }
 
 #[test]
+fn a_held_key_says_what_comes_back_and_needs_not_say_it() {
+    let key = LaneKey::Lane(lane());
+    let before = r#"{"v":1,"held_keys":[{"key":"0000000000000007","delivery":"00000000-0000-0000-0000-000000000009","matched_at":1,"until_ms":500}]}"#;
+    let mut record = LaneRecord::decode(key, before.as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(record.encode().to_vec()).unwrap(), before, "as releases before wrote it");
+    assert_eq!(record.held_keys[0].hurried(20), None);
+    record.held_keys[0].retry = Some(PendingRetry { record: 40, attempt: 3, due_ms: 90 });
+    let (hurried, superseded) = record.held_keys[0].hurried(20).unwrap();
+    assert_eq!(hurried.retry, Some(PendingRetry { record: 40, attempt: 3, due_ms: 20 }));
+    assert!(superseded.is(hurried.delivery, 3, 90) && !superseded.is(hurried.delivery, 3, 20));
+    assert!(superseded.until_ms > hurried.until_ms);
+    record.superseded = vec![superseded];
+    assert_eq!(LaneRecord::decode(key, &record.encode()), Ok(record));
+}
+
+#[test]
 fn an_origins_digest_is_the_same_in_every_release() {
     let endpoint = Some(LaneEndpoint::new(7, "https://example.com"));
     let record = LaneRecord { endpoint, ..LaneRecord::new(Vec::new()) };

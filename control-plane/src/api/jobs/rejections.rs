@@ -12,6 +12,7 @@ use super::{JobShown, RetryRejectedPost, ask, definition, rate};
 use crate::api::{json, rejected};
 use crate::auth::{Principal, Who};
 use crate::body::{Fields, Json};
+use crate::etag::Preconditions;
 use crate::problem::{Answer, Problem};
 use crate::rejections::RejectedId;
 use crate::state::App;
@@ -30,8 +31,14 @@ use crate::state::App;
         (status = 429, description = "RateLimited: 100 of these jobs have not ended"),
     ),
 )]
-pub(in crate::api) async fn retry(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+pub(in crate::api) async fn retry(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Json(body): Json,
+) -> Answer {
     principal.editor()?;
+    preconditions.check_absent()?;
     let now_ms = chassis::clock::now_ms();
     let mut fields = Fields::new(body, "", &["ids", "source_id", "reason", "from", "to", "rate_per_second"])?;
     let given = asked_for(&app, &principal, &mut fields, now_ms)?;

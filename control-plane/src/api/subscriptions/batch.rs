@@ -14,6 +14,7 @@ use super::super::{current, json};
 use super::{creating, view};
 use crate::auth::{self, Principal};
 use crate::body::{Fields, Json};
+use crate::etag::Preconditions;
 use crate::problem::{Answer, Problem};
 use crate::state::App;
 use crate::store::{Decision, Moment};
@@ -57,8 +58,14 @@ struct BatchResult {
     request_body(content = ref("#/components/schemas/SubscriptionBatch"), content_type = "application/json"),
     responses((status = 200, description = "What came of each", body = BatchShown)),
 )]
-pub(in crate::api) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+pub(in crate::api) async fn create(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Json(body): Json,
+) -> Answer {
     principal.editor()?;
+    preconditions.check_absent()?;
     let mut fields = Fields::new(body, "", FIELDS)?;
     let named = fields.text("application_id", 1..=200)?.flatten();
     let application = named.or_else(|| principal.own_application().map(|id| id.to_string()));

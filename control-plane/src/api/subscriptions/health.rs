@@ -37,7 +37,7 @@ pub(in crate::api) async fn health(State(app): State<Arc<App>>, asked: Addressed
     let window_ms = window_ms(query.get("window"))?;
     let now_ms = chassis::clock::now_ms();
     let known = app.health().of(subscription.id(), now_ms);
-    let held = app.health().held(subscription.id());
+    let held = app.health().held(subscription.id()).known();
     let shown = make_health(&subscription, known, held, now_ms);
     let organization = principal.who.organization(&app.catalog().read());
     let shown = match logged(&app, organization, &subscription, (window_ms, now_ms)).await {

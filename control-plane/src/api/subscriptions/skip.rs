@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use catalog::Snapshot;
 use schemas::ids::DeliveryId;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -45,6 +46,7 @@ pub(in crate::api) struct SkipPost {
         (status = 200, description = "The subscription as it is now", body = SubscriptionShown),
         (status = 404, description = "NotFound: there is no such subscription, or none of its ordering keys waits for the delivery"),
         (status = 409, description = "Validation: 100 of its deliveries are skipped and not back yet"),
+        (status = 503, description = "ServiceUnavailable: what its ordering keys wait for is still being read"),
     ),
 )]
 pub(in crate::api) async fn skip(
@@ -54,16 +56,22 @@ pub(in crate::api) async fn skip(
     Json(body): Json,
 ) -> Answer {
     asked.principal.editor()?;
+    let (application, delivery) = named(body, &query)?;
+    let health = app.health().clone();
+    let make = move |_: &Snapshot, facts: Facts<'_>| -> Result<_, Problem> {
+        let Some(former) = facts.former else { return Err(crate::problem::not_found("subscription")) };
+        let held = health.held(former.subscription_id);
+        make_skip(former, delivery, &held, facts.now_ms)
+    };
+    change(&app, asked.doing("subscription.skip"), application, make).await
+}
+
+/// Which application and which delivery a body names.
+pub(super) fn named(body: Map<String, Value>, query: &Query) -> Result<(Option<String>, DeliveryId), Problem> {
     let mut fields = Fields::new(body, "", &["application_id", "delivery_id"])?;
     let given = fields.kept_text("application_id", 1..=200)?;
     let application = given.or_else(|| query.get("application_id").map(str::to_owned));
     let text = fields.required_text("delivery_id", 1..=50)?;
     let delivery = Uuid::parse_str(&text).map_err(|_no_id| fields.wrong("delivery_id", "must be a UUID"))?;
-    let health = app.health().clone();
-    let make = move |_: &Snapshot, facts: Facts<'_>| -> Result<_, Problem> {
-        let Some(former) = facts.former else { return Err(crate::problem::not_found("subscription")) };
-        let held = health.held(former.subscription_id);
-        make_skip(former, DeliveryId(delivery), held.as_deref(), facts.now_ms)
-    };
-    change(&app, asked.doing("subscription.skip"), application, make).await
+    Ok((application, DeliveryId(delivery)))
 }

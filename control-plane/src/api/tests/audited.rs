@@ -9,6 +9,7 @@ async fn an_action_is_audited_by_its_own_name_and_a_change_by_what_it_is() {
     let tenant = api.tenant("one").await;
     let (_, made) = api.post(&tenant.token, "/subscriptions", tenant.subscription()).await;
     let subscription = format!("/subscriptions/{}", made["subscription_id"].as_str().unwrap());
+    skip::hold(&api, made["subscription_id"].as_str().unwrap(), &[5, 6]);
     let organization = Uuid::from_u128(ORGANIZATION);
     let (_, token) = api.post(ADMIN, "/service_token", value!({"organization_id": organization, "name": "ci"})).await;
     let service_token = format!("/service_token/{}", token["token_id"].as_str().unwrap());
@@ -21,6 +22,7 @@ async fn an_action_is_audited_by_its_own_name_and_a_change_by_what_it_is() {
         (format!("{subscription}/rotate_secret"), value!({})),
         (format!("{subscription}/ping"), value!({})),
         (format!("{subscription}/skip"), value!({"delivery_id": Uuid::from_u128(5)})),
+        (format!("{subscription}/retry_now"), value!({"delivery_id": Uuid::from_u128(6)})),
         (format!("{secret}/rotate"), value!({"application_id": tenant.id})),
         (format!("{service_token}/rotate"), value!({"organization_id": organization})),
     ] {
@@ -40,6 +42,7 @@ async fn an_action_is_audited_by_its_own_name_and_a_change_by_what_it_is() {
             "subscription.rotate_secret",
             "subscription.ping",
             "subscription.skip",
+            "subscription.retry_now",
             "application_secret.rotate",
             "application_secret.rotate",
             "service_token.rotate",

@@ -232,6 +232,8 @@ fn subscriptions(things: &Things) -> Vec<Row> {
         act("subscriptions.rotateSecret", "rotate_secret"),
         act("subscriptions.skip", "skip")
             .body(value!({"application_id": things.application, "delivery_id": Uuid::from_u128(5)})),
+        act("subscriptions.retryNow", "retry_now")
+            .body(value!({"application_id": things.application, "delivery_id": Uuid::from_u128(5)})),
         row("subscriptions.health", reach(READ), 200, Method::GET, format!("{one}/health?{query}")),
         row("subscriptions.ping", reach(WRITE), 202, Method::POST, format!("{one}/ping?{query}")),
     ]
@@ -424,6 +426,7 @@ async fn world() -> World {
         registry: field(&registry, "schema_registry_id"),
         rejected: "0-5".to_owned(),
     };
+    skip::hold(&api, &things.subscription, &[5]);
     World { api, things, callers }
 }
 

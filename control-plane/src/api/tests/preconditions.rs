@@ -83,3 +83,48 @@ async fn writes_name_the_version_that_later_requests_must_see() {
         assert_eq!(read(bad).await, (422, "invalid_field".to_owned()), "{bad}");
     }
 }
+
+#[tokio::test]
+async fn what_makes_something_new_refuses_a_version_that_it_builds_on() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let batch = value!({"application_id": tenant.id, "subscriptions": [tenant.subscription()]});
+    let before = api.catalog.position();
+    for tag in ["*", "\"0000\""] {
+        let posted =
+            api.exchange(Method::POST, "/subscriptions:batch", &[("if-match", tag)], Some(batch.clone())).await;
+        assert_eq!((posted.0, posted.2["code"].as_str()), (412, Some("precondition_failed")), "{tag}");
+    }
+    assert_eq!(api.catalog.position(), before, "nothing was made");
+    assert_eq!(api.exchange(Method::POST, "/subscriptions:batch", &[("if-none-match", "*")], Some(batch)).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_job_is_changed_as_it_was_seen_or_not_at_all() {
+    let (api, _store) = Api::with_log();
+    let tenant = api.tenant("one").await;
+    let asked = value!({"application_id": tenant.id, "filter": {}});
+    let insisting =
+        api.exchange(Method::POST, "/dead_letters:redrive", &[("if-match", "*")], Some(asked.clone())).await;
+    assert_eq!(insisting.0, 412, "it is not there yet");
+    let (status, job) = api.post(ADMIN, "/dead_letters:redrive", asked).await;
+    assert_eq!(status, 202, "{job}");
+    let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+    let (_, headers, _) = api.exchange(Method::GET, &path, &[], None).await;
+    let seen = headers["etag"].to_str().unwrap().to_owned();
+    let ask = async |verb: &str, tag: &str| {
+        let (status, headers, answer) =
+            api.exchange(Method::POST, &format!("{path}/{verb}"), &[("if-match", tag)], None).await;
+        (status, headers.get("etag").map(|tag| tag.to_str().unwrap().to_owned()), answer)
+    };
+    let (status, paused, _) = ask("pause", &seen).await;
+    assert!(status == 200 && paused.is_some() && paused.as_ref() != Some(&seen), "{paused:?}");
+    let (status, _, problem) = ask("resume", &seen).await;
+    assert_eq!((status, &problem["code"]), (412, &value!("precondition_failed")), "it is paused since");
+    assert_eq!(api.get(ADMIN, &path).await.1["state"], "paused");
+    let (status, resumed, _) = ask("resume", &paused.unwrap()).await;
+    assert_eq!((status, resumed), (200, Some(seen)), "it is again what was asked for first");
+    assert_eq!(ask("cancel", "\"other\"").await.0, 412);
+    assert_eq!(ask("cancel", "nonsense").await.0, 422);
+    assert_eq!(ask("cancel", "*").await.0, 200);
+}

@@ -1,20 +1,35 @@
 //! Giving up a delivery that holds back others with its ordering key.
 
 use bytes::Bytes;
-use schemas::control::SkippedDelivery;
+use schemas::control::{HurriedRetry, SkippedDelivery};
 use schemas::ids::{DeliveryId, SubscriptionId};
-use schemas::lanes::{HeldKey, LaneKey, LaneRecord};
+use schemas::lanes::{HeldKey, LaneKey, LaneRecord, PendingRetry};
 use schemas::ordering::OrderingKey;
 use schemas::record::{Headers, Record};
 
 use super::*;
 
-/// A lane whose keys wait for this delivery.
-fn waits_for(id: SubscriptionId, delivery: DeliveryId) -> Record {
+/// When everything that is held here is due.
+const DUE_MS: i64 = 8_000_000_000_000;
+
+/// What is read of `lanes` says that ordering keys of this subscription wait for these deliveries.
+pub(super) fn hold(api: &Api, subscription: &str, deliveries: &[u128]) {
+    let id = SubscriptionId(subscription.parse().unwrap());
+    let held = |number: &u128| HeldKey {
+        key: OrderingKey(u64::try_from(*number).unwrap()),
+        delivery: DeliveryId(Uuid::from_u128(*number)),
+        matched_at: 1,
+        until_ms: 9_000_000_000_000,
+        retry: Some(PendingRetry { record: 3, attempt: 2, due_ms: DUE_MS }),
+    };
     let mut lane = LaneRecord::new(Vec::new());
-    lane.held_keys = vec![HeldKey { key: OrderingKey(7), delivery, matched_at: 1, until_ms: 9_000_000_000_000 }];
+    lane.held_keys = deliveries.iter().map(held).collect();
     let (key, value) = (Some(Bytes::from(LaneKey::Lane(id).to_string())), Some(lane.encode()));
-    Record { offset: 0, timestamp_ms: 0, key, value, headers: Headers::default() }
+    let record = Record { offset: 0, timestamp_ms: 0, key, value, headers: Headers::default() };
+    let view = api.app.health();
+    view.lanes.restart(Some(1));
+    view.lanes.take(0, &record, 10);
+    view.lanes.reached(0);
 }
 
 #[tokio::test]
@@ -29,10 +44,8 @@ async fn what_holds_back_others_is_told_and_can_be_skipped_and_nothing_else_can(
     let (_, unknown) = api.get(&tenant.token, &format!("/subscriptions/{text}/health")).await;
     assert_eq!(unknown["held_deliveries"], Value::Null, "{unknown}");
 
-    let view = api.app.health();
-    view.lanes.restart(Some(1));
-    view.lanes.take(0, &waits_for(id, head), 10);
-    view.lanes.reached(0);
+    assert_eq!(api.post(&tenant.token, &path, body.clone()).await.0, 503, "who may be skipped is not known yet");
+    hold(&api, text, &[44]);
     let (_, health) = api.get(&tenant.token, &format!("/subscriptions/{text}/health")).await;
     assert_eq!(health["held_deliveries"], value!([head]), "{health}");
     let nobody = value!({ "delivery_id": Uuid::from_u128(45) });
@@ -47,6 +60,7 @@ async fn what_holds_back_others_is_told_and_can_be_skipped_and_nothing_else_can(
 
     let (status, shown) = api.post(&tenant.token, &path, body.clone()).await;
     assert_eq!(status, 200, "{shown}");
+    assert_eq!(shown["updated_at"], made["updated_at"], "how long its endpoint may fail goes on");
     let skipped = || api.catalog.read().subscription(id).unwrap().object().skipped;
     assert_eq!(skipped(), [SkippedDelivery { delivery: head, until_ms: 9_000_000_000_000 }]);
     let (position, again) = (api.catalog.position(), api.post(&tenant.token, &path, body).await);
@@ -59,4 +73,32 @@ async fn what_holds_back_others_is_told_and_can_be_skipped_and_nothing_else_can(
     let disabled = value!({ "is_enabled": false });
     assert_eq!(api.patch(&tenant.token, &format!("/subscriptions/{text}"), disabled).await.0, 200);
     assert_eq!(skipped(), []);
+}
+
+#[tokio::test]
+async fn the_retry_of_what_holds_back_others_is_wanted_now_once() {
+    let api = Api::new();
+    let (tenant, other) = (api.tenant("ordered").await, api.tenant("other").await);
+    let (_, made) = api.post(&tenant.token, "/subscriptions", tenant.subscription()).await;
+    let text = made["subscription_id"].as_str().unwrap();
+    let (id, path) = (text.parse().unwrap(), format!("/subscriptions/{text}/retry_now"));
+    let body = value!({ "delivery_id": Uuid::from_u128(44) });
+    assert_eq!(api.post(&tenant.token, &path, body.clone()).await.0, 503);
+    hold(&api, text, &[44, 45]);
+    assert_eq!(api.post(&tenant.token, &path, value!({ "delivery_id": Uuid::from_u128(46) })).await.0, 404);
+    let nowhere = format!("/subscriptions/{}/retry_now", Uuid::from_u128(77));
+    assert_eq!(api.post(&other.token, &path, body.clone()).await, api.post(&other.token, &nowhere, body.clone()).await);
+    let (status, shown) = api.post(&tenant.token, &path, body.clone()).await;
+    assert_eq!((status, &shown["updated_at"]), (200, &made["updated_at"]), "{shown}");
+    let hurried = || api.catalog.read().subscription(id).unwrap().object().hurried;
+    assert_eq!(hurried(), [HurriedRetry { delivery: DeliveryId(Uuid::from_u128(44)), due_ms: DUE_MS }]);
+    let (position, again) = (api.catalog.position(), api.post(&tenant.token, &path, body.clone()).await);
+    assert_eq!((again, api.catalog.position()), ((200, shown), position), "nothing is written twice");
+    // What is given up is not tried again.
+    let skip = format!("/subscriptions/{text}/skip");
+    assert_eq!(api.post(&tenant.token, &skip, body.clone()).await.0, 200);
+    assert_eq!(api.post(&tenant.token, &path, body).await.0, 409);
+    let disabled = value!({ "is_enabled": false });
+    assert_eq!(api.patch(&tenant.token, &format!("/subscriptions/{text}"), disabled).await.0, 200);
+    assert_eq!(hurried(), []);
 }

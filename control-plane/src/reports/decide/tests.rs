@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
-use schemas::control::{Application, Organization, SkippedDelivery};
+use schemas::control::{Application, HurriedRetry, Organization, SkippedDelivery};
 use schemas::ids::{DeliveryId, OrganizationId};
 use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
@@ -77,7 +77,10 @@ fn only_what_may_concern_us_is_decoded() {
 #[test]
 fn a_gone_endpoint_and_a_failing_one_disable_their_subscription_and_say_why() {
     let skipped = SkippedDelivery { delivery: DeliveryId(Uuid::from_u128(8)), until_ms: i64::MAX };
-    let catalog = catalog(UnknownEventTypes::Accept, Limits::default(), |object| object.skipped = vec![skipped]);
+    let catalog = catalog(UnknownEventTypes::Accept, Limits::default(), |object| {
+        object.skipped = vec![skipped];
+        object.hurried = vec![HurriedRetry { delivery: skipped.delivery, due_ms: i64::MAX }];
+    });
     for (kind, reason) in [(Kind::EndpointGone, "gone"), (Kind::Failing, "failing")] {
         let (outcome, object) = decided(&report(kind, 2_000, Some("because")), &catalog);
         assert_eq!(outcome, Outcome::Disabled);
@@ -86,7 +89,7 @@ fn a_gone_endpoint_and_a_failing_one_disable_their_subscription_and_say_why() {
         assert_eq!(object.disabled_reason.as_deref(), Some(reason));
         assert_eq!(object.disabled_detail.as_deref(), Some("because"));
         assert_eq!((object.disabled_ms, object.cancel_before, object.updated_ms), (Some(5_000), Some(40), 5_000));
-        assert_eq!(object.skipped, [], "all of them are cancelled by that");
+        assert_eq!((object.skipped, object.hurried), (vec![], vec![]), "all of them are cancelled by that");
         let Report::Disable { detail, .. } = report(kind, 2_000, None) else { panic!("a disabling one") };
         assert!(!detail.is_empty(), "there always is a sentence");
     }

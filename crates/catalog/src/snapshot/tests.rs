@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use schemas::control::{
-    Application, Auth, BodyForm, ControlObject, KeptAnswer, Organization, RetiredApplication, Sealed, SigningScheme,
-    SigningSecret, SkippedDelivery, Target, TokenRole,
+    Application, Auth, BodyForm, ControlObject, HurriedRetry, KeptAnswer, Organization, RetiredApplication, Sealed,
+    SigningScheme, SigningSecret, SkippedDelivery, Target, TokenRole,
 };
 use schemas::event_type::{EventTypeName, EventTypePattern};
 use schemas::header;
@@ -315,6 +315,7 @@ fn a_packed_subscription_is_what_it_was() {
     full.target.secret_headers = vec!["x-key".into()];
     full.target.ca_certificates = Some("-----BEGIN CERTIFICATE-----\n".into());
     full.skipped = vec![SkippedDelivery { delivery: DeliveryId(Uuid::from_u128(8)), until_ms: 9 }];
+    full.hurried = vec![HurriedRetry { delivery: DeliveryId(Uuid::from_u128(8)), due_ms: 9 }];
     full.auth = Some(Auth::Mtls { certificate: "-----BEGIN CERTIFICATE-----".into(), private_key: sealed });
     full.filter = Some("data.a == 1".into());
     full.body = BodyForm::Cloudevents;
@@ -332,6 +333,9 @@ fn a_packed_subscription_is_what_it_was() {
     assert_eq!(compiled.object(), full);
     let skips = [8, 9].map(|number| compiled.skips(DeliveryId(Uuid::from_u128(number))));
     assert_eq!(skips, [true, false]);
+    let hurries =
+        [(8, 9), (8, 10), (9, 9)].map(|(of, due_ms)| compiled.hurries(DeliveryId(Uuid::from_u128(of)), due_ms));
+    assert_eq!(hurries, [true, false, false]);
     assert_eq!((compiled.rate_per_second(), compiled.uid()), (full.rate_per_second, Some("mine")));
 }
 

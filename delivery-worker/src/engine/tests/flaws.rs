@@ -49,7 +49,7 @@ fn every_planted_flaw_is_found() {
     for flaw in [Flaw::RefillWithoutTombstone, Flaw::TombstoneWithoutRefill, Flaw::ForgottenQueue] {
         seeds.push((flaw, found(flaw, deep)));
     }
-    for flaw in [Flaw::KeyNotHeld, Flaw::HeldKeyForgotten] {
+    for flaw in [Flaw::KeyNotHeld, Flaw::HeldKeyForgotten, Flaw::SupersededForgotten, Flaw::OldWishTaken] {
         seeds.push((flaw, found(flaw, ordered)));
     }
     for flaw in [Flaw::CheckpointTooEarly, Flaw::CheckpointForgotten] {

@@ -41,7 +41,7 @@ use crate::book::checkpoint::CheckpointBounds;
 use crate::report::Reporter;
 use crate::settle::{End, RetryRules};
 use crate::testing;
-use crate::work::LaneNote;
+use crate::work::{LaneNote, SupersededPlace};
 
 pub(super) const LOOK_AHEAD: usize = 60;
 pub(super) const CAP: u32 = 8;
@@ -202,6 +202,7 @@ impl World {
         self.correct();
         self.checkpoint();
         self.answer();
+        self.hurry();
         self.check_ages();
         self.intake();
         self.review_changes();
@@ -223,7 +224,8 @@ impl World {
         self.put_changes();
         for left in self.engine.take_left() {
             self.ledger.leaves(&left.arrival, &left.end);
-            self.resolve(left.arrival, left.is_listed, &left.end);
+            let id = left.arrival.delivery.subscription;
+            self.resolve(&left.arrival, LaneNote::unsent(id, left.is_listed, left.end.superseded()), &left.end);
         }
     }
 
@@ -304,13 +306,20 @@ impl World {
         Arrival { lease: self.epoch, offset, size, timestamp_ms, delivery }
     }
 
-    fn resolve(&mut self, arrival: Arrival, is_listed: bool, end: &End) {
+    fn resolve(&mut self, arrival: &Arrival, note: LaneNote, end: &End) {
         let mut outputs = self.reporter.outputs(&arrival.delivery, end, None, self.now).unwrap();
-        let Arrival { lease, offset, size, timestamp_ms, .. } = arrival;
+        let Arrival { lease, offset, size, timestamp_ms, .. } = *arrival;
+        let is_listed = matches!(
+            note,
+            LaneNote::Settled(_)
+                | LaneNote::LeftList(_)
+                | LaneNote::Held(_, true, _)
+                | LaneNote::Superseded(_, SupersededPlace::List, _)
+        );
         let entry = if is_listed {
-            Entry::beside(lease, (offset, timestamp_ms), 0, LaneNote::Settled(arrival.delivery.subscription))
+            Entry::beside(lease, (offset, timestamp_ms), 0, note)
         } else {
-            Entry::new(lease, (offset, timestamp_ms), size, 0, LaneNote::Done)
+            Entry::new(lease, (offset, timestamp_ms), size, 0, note)
         };
         self.outbox.resolve(entry, &mut outputs);
     }

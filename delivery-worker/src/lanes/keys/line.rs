@@ -93,6 +93,11 @@ impl<T: Copy> KeyLine<T> {
         self.returned = None;
     }
 
+    /// What it waits for, while that is neither here nor in flight.
+    pub(super) fn away(&self) -> Option<HeldKey> {
+        self.held.filter(|_| self.returned.is_none() && !self.is_flying)
+    }
+
     pub(super) fn mark_listed(&mut self, rank: Rank) {
         if let Some(item) = self.queue.get(rank) {
             self.queue.push(rank, item, true);

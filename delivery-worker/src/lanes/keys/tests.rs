@@ -24,7 +24,7 @@ fn of(key: OrderingKey, number: u128) -> Option<Keyed> {
 }
 
 fn held(key: OrderingKey, number: u128) -> HeldKey {
-    HeldKey { key, delivery: id(number), matched_at: 1, until_ms: 10 }
+    HeldKey { key, delivery: id(number), matched_at: 1, until_ms: 10, retry: None }
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn one_that_has_failed_holds_its_key_and_nothing_else_until_it_has_ended() {
 #[test]
 fn what_is_listed_behind_a_held_key_waits_as_an_offset_and_lets_the_others_pass() {
     let mut queue = LaneQueue::default();
-    queue.restore(held(ONE, 1));
+    queue.hold(held(ONE, 1));
     (2..40).for_each(|offset| queue.push_offset(first(offset)));
     assert_eq!((queue.ask(1), queue.head()), (Some(first(2)), QueueHead::Absent), "nobody knows whose it is");
     queue.answered(2);
@@ -118,8 +118,8 @@ fn an_offset_of_a_key_is_read_back_however_much_that_is_newer_is_in_memory() {
 #[test]
 fn a_key_is_free_when_what_it_waits_for_leaves_or_is_over() {
     let mut queue = LaneQueue::default();
-    queue.restore(held(ONE, 1));
-    queue.restore(held(OTHER, 2));
+    queue.hold(held(ONE, 1));
+    queue.hold(held(OTHER, 2));
     queue.push(first(3), 'c', false, of(ONE, 3));
     assert!(!queue.release(Keyed { key: ONE, delivery: id(3) }));
     assert!(queue.release(Keyed { key: ONE, delivery: id(1) }));
@@ -133,7 +133,7 @@ fn a_key_is_free_when_what_it_waits_for_leaves_or_is_over() {
 fn what_was_set_aside_and_is_not_read_yet_may_be_of_any_key() {
     let mut queue = LaneQueue::default();
     queue.push_offset(first(1));
-    queue.restore(held(ONE, 9));
+    queue.hold(held(ONE, 9));
     queue.push(first(2), 'b', true, of(ONE, 2));
     queue.drop_payload(first(2));
     queue.set_aside();
@@ -152,7 +152,7 @@ fn what_was_set_aside_and_is_not_read_yet_may_be_of_any_key() {
 fn no_more_keys_are_held_than_a_record_has_room_for() {
     let mut queue = LaneQueue::default();
     for number in 0..u128::try_from(HELD_AT_MOST).unwrap() {
-        queue.restore(held(OrderingKey(100 + u64::try_from(number).unwrap()), number));
+        queue.hold(held(OrderingKey(100 + u64::try_from(number).unwrap()), number));
     }
     queue.push(first(1), 'a', false, of(ONE, 1_000));
     assert_eq!(queue.head(), QueueHead::Nothing);
@@ -161,4 +161,26 @@ fn no_more_keys_are_held_than_a_record_has_room_for() {
     queue.send(retried(2));
     queue.ended(OrderingKey(107), None);
     assert_eq!(queue.head(), QueueHead::Ready('a'));
+}
+
+#[test]
+fn what_a_key_waits_for_is_away_until_it_is_back_and_while_nothing_of_the_key_is_in_flight() {
+    let mut queue = LaneQueue::default();
+    assert_eq!(queue.away().count(), 0);
+    queue.push(first(1), 'a', false, of(ONE, 1));
+    queue.send(first(1));
+    queue.ended(ONE, Some(held(ONE, 1)));
+    assert_eq!(queue.away().collect::<Vec<_>>(), [held(ONE, 1)]);
+    // Another retry goes in its place.
+    let retry = Some(schemas::lanes::PendingRetry { record: 1, attempt: 2, due_ms: 5 });
+    let other = HeldKey { retry, ..held(ONE, 1) };
+    queue.hold(other);
+    assert_eq!((queue.waits_for(&held(ONE, 1)), queue.waits_for(&other)), (false, true));
+    queue.push(retried(7), 'r', false, of(ONE, 1));
+    assert_eq!((queue.away().count(), queue.waits_for(&other)), (0, false), "it is back");
+    assert_eq!(queue.head(), QueueHead::Ready('r'));
+    queue.send(retried(7));
+    assert_eq!(queue.away().count(), 0, "it is in flight");
+    queue.ended(ONE, None);
+    assert!(queue.is_empty() && !queue.is_keyed());
 }

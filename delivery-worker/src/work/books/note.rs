@@ -2,7 +2,7 @@
 
 use schemas::ids::SubscriptionId;
 use schemas::invariants::Invariant;
-use schemas::lanes::HeldKey;
+use schemas::lanes::{HeldKey, SupersededRetry};
 use schemas::ordering::OrderingKey;
 
 use super::open::OpenBook;
@@ -28,25 +28,61 @@ pub(crate) enum LaneNote {
     SetAside(SubscriptionId, Option<i64>),
     /// This is to be known of this subscription's lane beside its lists.
     Condition(SubscriptionId, LaneCondition),
-    /// This ordering key of the subscription waits for a retry from now on, or for none any more.
-    Key(SubscriptionId, OrderingKey, Option<HeldKey>),
+    /// A delivery of this subscription failed and its retry is written, for which its ordering key waits from now on. True: it was listed.
+    Held(SubscriptionId, bool, HeldKey),
+    /// This ordering key of the subscription waits for nothing any more.
+    Freed(SubscriptionId, OrderingKey),
+    /// The retry that a key of this subscription waits for goes now: another one is written, and the former is to be dropped.
+    Hurried(SubscriptionId, HeldKey, SupersededRetry),
+    /// A retry of this subscription in whose place another one went is dropped, or not waited for any longer.
+    Superseded(SubscriptionId, SupersededPlace, SupersededRetry),
     /// The next portion of what a takeover has to correct.
     Correct,
     /// The next portion of what is written once more.
     Checkpoint,
 }
 
+/// Where a retry stood that is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SupersededPlace {
+    /// In the window.
+    Window,
+    /// In a list.
+    List,
+    /// It has not come in all the time that it may take.
+    Nowhere,
+}
+
 // === impl LaneNote ===
 
 impl LaneNote {
+    /// A delivery had a request, which has ended; its key waits for its retry, if one is `held`.
+    pub(crate) fn sent(id: SubscriptionId, is_listed: bool, held: Option<HeldKey>) -> Self {
+        match held {
+            Some(held) => Self::Held(id, is_listed, held),
+            None if is_listed => Self::Settled(id),
+            None => Self::Done,
+        }
+    }
+
+    /// A delivery left without a request; it is dropped, if it was `superseded`.
+    pub(crate) fn unsent(id: SubscriptionId, is_listed: bool, superseded: Option<SupersededRetry>) -> Self {
+        match superseded {
+            Some(retry) if is_listed => Self::Superseded(id, SupersededPlace::List, retry),
+            Some(retry) => Self::Superseded(id, SupersededPlace::Window, retry),
+            None if is_listed => Self::LeftList(id),
+            None => Self::Left,
+        }
+    }
+
     /// Whether its record had a request: whoever takes over before it is committed sends it again.
     pub(crate) const fn was_sent(&self) -> bool {
-        matches!(self, Self::Done | Self::Settled(_))
+        matches!(self, Self::Done | Self::Settled(_) | Self::Held(..))
     }
 
     /// Whether its record was read back, and left without a request.
     pub(crate) const fn left_list(&self) -> bool {
-        matches!(self, Self::LeftList(_))
+        matches!(self, Self::LeftList(_) | Self::Superseded(_, SupersededPlace::List, _))
     }
 }
 
@@ -65,19 +101,39 @@ impl OpenBook {
                 self.book.set_reviewed(subscription, reviewed_of);
             }
             LaneNote::Settled(subscription) | LaneNote::LeftList(subscription) => {
-                if !self.book.settle(subscription, offset, timestamp_ms) {
-                    Invariant::OneTerminalState.violated();
-                    tracing::error!(lease = %self.lease, offset, "an outcome of a delivery that was not listed");
-                }
+                self.settle(subscription, (offset, timestamp_ms));
             }
             LaneNote::SetAside(subscription, reviewed_of) => {
                 self.book.set_aside(subscription);
                 self.book.set_reviewed(subscription, reviewed_of);
             }
             LaneNote::Condition(subscription, condition) => self.book.set_condition(subscription, condition),
-            LaneNote::Key(subscription, key, held) => self.book.set_held(subscription, key, held),
+            LaneNote::Held(subscription, is_listed, held) => {
+                if is_listed {
+                    self.settle(subscription, (offset, timestamp_ms));
+                }
+                self.book.hold(subscription, held);
+            }
+            LaneNote::Freed(subscription, key) => self.book.free(subscription, key),
+            LaneNote::Hurried(subscription, held, superseded) => {
+                self.book.hold(subscription, held);
+                self.book.supersede(subscription, superseded);
+            }
+            LaneNote::Superseded(subscription, place, retry) => {
+                if place == SupersededPlace::List {
+                    self.settle(subscription, (offset, timestamp_ms));
+                }
+                self.book.forget_superseded(subscription, retry);
+            }
             LaneNote::Correct => self.correct(),
             LaneNote::Checkpoint => self.book.rewrite(),
+        }
+    }
+
+    fn settle(&mut self, subscription: SubscriptionId, (offset, timestamp_ms): (i64, i64)) {
+        if !self.book.settle(subscription, offset, timestamp_ms) {
+            Invariant::OneTerminalState.violated();
+            tracing::error!(lease = %self.lease, offset, "an outcome of a delivery that was not listed");
         }
     }
 

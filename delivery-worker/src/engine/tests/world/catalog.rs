@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use catalog::Subscription;
 use rand::Rng;
-use schemas::control::{self, SkippedDelivery};
+use schemas::control::{self, HurriedRetry, SkippedDelivery};
 use schemas::ids::{DeliveryId, SubscriptionId};
 
 use super::World;
@@ -43,13 +43,15 @@ pub(in super::super) struct OperatorState {
     is_paused: bool,
     /// What was given up.
     skipped: Vec<SkippedDelivery>,
+    /// What is wanted now.
+    hurried: Vec<HurriedRetry>,
     /// What was matched before is cancelled, also once it is enabled again.
     cancel_before: Option<i64>,
 }
 
 impl Default for OperatorState {
     fn default() -> Self {
-        Self { is_enabled: true, is_paused: false, skipped: Vec::new(), cancel_before: None }
+        Self { is_enabled: true, is_paused: false, skipped: Vec::new(), hurried: Vec::new(), cancel_before: None }
     }
 }
 
@@ -94,6 +96,14 @@ impl World {
         self.put_state(of, state);
     }
 
+    /// Somebody wants a retry now of which he has read that it is due then; the worker looks at that a moment later.
+    pub(in super::super) fn hurry_up(&mut self, of: usize, delivery: DeliveryId, due_ms: i64) {
+        let mut state = self.state(of);
+        state.hurried.push(HurriedRetry { delivery, due_ms });
+        self.ledger.hurried.insert((delivery, due_ms));
+        self.put_state(of, state);
+    }
+
     fn put_state(&mut self, of: usize, state: OperatorState) {
         self.control_end += 1;
         let number = u128::try_from(of).unwrap();
@@ -103,6 +113,7 @@ impl World {
             is_enabled: state.is_enabled,
             cancel_before: state.cancel_before,
             skipped: state.skipped.clone(),
+            hurried: state.hurried.clone(),
             ..testing::shared_object(number, &self.url(number), &vault)
         };
         self.states.insert(of, state);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ::kafka::{Claimed, Progress, Transaction};
 use bytes::Bytes;
 use schemas::ids::SubscriptionId;
-use schemas::lanes::{LaneKey, LaneRecord};
+use schemas::lanes::{HeldKey, LaneKey, LaneRecord};
 use schemas::record::{Headers, Record};
 
 use crate::book::checkpoint::CheckpointBounds;
@@ -126,9 +126,7 @@ impl Kafka {
 
     /// How many lists a lane has there.
     pub(in super::super) fn lists_of(&self, id: SubscriptionId) -> usize {
-        let key = LaneKey::Lane(id);
-        let value = self.values.get(key.to_string().as_bytes());
-        value.map_or(0, |value| LaneRecord::decode(key, value).unwrap().lists.len())
+        self.lane(id).map_or(0, |lane| lane.lists.len())
     }
 
     /// How many ordering keys are held there, over all lanes.
@@ -138,6 +136,21 @@ impl Kafka {
             LaneKey::Chunk(_) => 0,
         };
         self.values.iter().map(of).sum()
+    }
+
+    /// What the keys of a lane wait for, as everybody can read it there.
+    pub(in super::super) fn held_of(&self, id: SubscriptionId) -> Vec<HeldKey> {
+        self.lane(id).map(|lane| lane.held_keys).unwrap_or_default()
+    }
+
+    /// Retries of a lane that are to be dropped when they come back.
+    pub(in super::super) fn superseded_of(&self, id: SubscriptionId) -> usize {
+        self.lane(id).map_or(0, |lane| lane.superseded.len())
+    }
+
+    fn lane(&self, id: SubscriptionId) -> Option<LaneRecord> {
+        let key = LaneKey::Lane(id);
+        self.values.get(key.to_string().as_bytes()).map(|value| LaneRecord::decode(key, value).unwrap())
     }
 
     pub(super) fn commit(&mut self, progress: Progress) {

@@ -21,7 +21,7 @@ use crate::book::Book;
 use crate::engine::listed::role;
 use crate::engine::{Arrival, Engine, Lookup};
 use crate::settle::End;
-use crate::work::LaneNote;
+use crate::work::{LaneNote, SupersededPlace};
 
 /// An open lane with something to send and nothing in flight stands still no longer than this, ms.
 const IDLE: i64 = 3_000;
@@ -56,6 +56,10 @@ pub(in super::super) struct Ledger {
     idle: BTreeMap<SubscriptionId, i64>,
     failed: BTreeMap<DeliveryId, u32>,
     hops: BTreeMap<DeliveryId, u32>,
+    /// Retries that somebody wanted before they were due.
+    pub(in super::super) hurried: BTreeSet<(DeliveryId, i64)>,
+    /// Retries that were dropped because another one went in their place.
+    pub(in super::super) dropped: u64,
     pub(in super::super) settled: BTreeMap<DeliveryId, u32>,
     pub(in super::super) listed: u64,
     /// Conditions of lanes that were written.
@@ -149,7 +153,11 @@ impl Ledger {
         let own = self.own.entry(id).or_default();
         own.remove(&(role, arrival.offset));
         own.remove(&(ListRole::SetAside, arrival.offset));
-        self.ended.insert(arrival.delivery.id);
+        if end.superseded().is_some() {
+            self.dropped += 1;
+        } else {
+            self.ended.insert(arrival.delivery.id);
+        }
     }
 
     pub(super) fn attempted(&mut self, delivery: &Delivery, end: &End) {
@@ -201,12 +209,20 @@ impl Ledger {
     pub(super) fn committed(&mut self, batch: &Batch<LaneNote>) {
         for entry in batch.entries() {
             match entry.note {
-                LaneNote::Done | LaneNote::Left => drop(self.window.remove(&entry.offset)),
+                LaneNote::Done
+                | LaneNote::Left
+                | LaneNote::Held(_, false, _)
+                | LaneNote::Superseded(_, SupersededPlace::Window, _) => {
+                    self.window.remove(&entry.offset);
+                }
                 LaneNote::Listed(listing) => {
                     self.window.remove(&entry.offset);
                     self.lists.insert(entry.offset, (listing.subscription, listing.role));
                 }
-                LaneNote::Settled(_) | LaneNote::LeftList(_) => {
+                LaneNote::Settled(_)
+                | LaneNote::LeftList(_)
+                | LaneNote::Held(_, true, _)
+                | LaneNote::Superseded(_, SupersededPlace::List, _) => {
                     self.lists.remove(&entry.offset);
                     self.aside_with.remove(&entry.offset);
                 }
@@ -219,7 +235,12 @@ impl Ledger {
                         self.aside_with.insert(*offset, self.asides);
                     }
                 }
-                LaneNote::Condition(..) | LaneNote::Key(..) | LaneNote::Correct | LaneNote::Checkpoint => {}
+                LaneNote::Condition(..)
+                | LaneNote::Freed(..)
+                | LaneNote::Hurried(..)
+                | LaneNote::Superseded(_, SupersededPlace::Nowhere, _)
+                | LaneNote::Correct
+                | LaneNote::Checkpoint => {}
             }
         }
     }
@@ -239,7 +260,9 @@ impl Ledger {
             let hops = self.hops.entry(id).or_default();
             *hops += 1;
             let failed = self.failed.get(&id).copied().unwrap_or(0);
-            assert!(*hops <= failed, "seed {seed}: a payload was written for waiting (8)");
+            let hurried = self.hurried.iter().filter(|(of, _)| *of == id).count();
+            let most = failed + u32::try_from(hurried).unwrap();
+            assert!(*hops <= most, "seed {seed}: a payload was written for waiting, or for an old wish (8)");
         }
     }
 

@@ -8,7 +8,7 @@ use schemas::record::Record;
 use stage::Entry;
 
 use super::World;
-use crate::engine::{AgeTold, Arrival, LaneChange, ListedRecord, ReadBackDemand};
+use crate::engine::{AgeTold, Arrival, HurriedCopy, LaneChange, ListedRecord, ReadBackDemand};
 use crate::flaws::{self, Flaw};
 use crate::work::LaneNote;
 
@@ -33,9 +33,10 @@ impl World {
                     self.ledger.told += 1;
                     Entry::beside(lease, (-1, 0), 0, LaneNote::Condition(subscription, condition))
                 }
-                LaneChange::Key { lease, subscription, key, held } => {
-                    Entry::beside(lease, (-1, 0), 0, LaneNote::Key(subscription, key, held))
+                LaneChange::Freed { lease, subscription, key } => {
+                    Entry::beside(lease, (-1, 0), 0, LaneNote::Freed(subscription, key))
                 }
+                LaneChange::Overdue { retry, .. } => panic!("seed {}: {retry:?} never came", self.seed),
                 LaneChange::Lost { lease, subscription, offset } => {
                     self.ledger.lost(offset);
                     Entry::beside(lease, (offset, 0), 0, LaneNote::Settled(subscription))
@@ -76,6 +77,19 @@ impl World {
                 }
                 None => self.engine.not_there(self.epoch, offset, self.now),
             }
+        }
+    }
+
+    /// What was read back so that it goes now.
+    pub(super) fn hurry(&mut self) {
+        for read in self.engine.take_hurried() {
+            self.put_changes();
+            let Some(HurriedCopy { hop, held, superseded }) = self.engine.hurried(&read, self.now) else { continue };
+            self.engine.supersede(&read, held, superseded);
+            let Arrival { lease, delivery, .. } = read.arrival;
+            let copy = self.reporter.hurried(&delivery, hop).unwrap();
+            let note = LaneNote::Hurried(delivery.subscription, held, superseded);
+            self.outbox.resolve(Entry::beside(lease, (-1, 0), 0, note), &mut vec![copy]);
         }
     }
 
@@ -124,6 +138,7 @@ impl World {
             let Some(book) = self.shell.books.of(lease.epoch) else { continue };
             for (id, lists) in book.lists() {
                 self.engine.restore_condition(lease.epoch, id, &book.condition(id), self.now);
+                self.engine.restore_superseded(lease.epoch, id, book.superseded(id));
                 self.engine.restore_keys(lease.epoch, id, &book.held_keys(id), self.now);
                 self.engine.restore(lease.epoch, id, (lists, book.reviewed_of(id)), self.now);
             }

@@ -11,11 +11,11 @@ use schemas::ordering::OrderingKey;
 
 use super::{CAP, World};
 use crate::classify::{AttemptVerdict, NoAnswer, answered, unanswered};
-use crate::engine::{Dispatch, Landed};
+use crate::engine::{Dispatch, KeyEnd, Landed};
 use crate::flaws::{self, Flaw};
 use crate::lanes::streak::Failed;
-use crate::settle::End;
 use crate::slots::Ticket;
+use crate::work::LaneNote;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in super::super) enum Endpoint {
@@ -118,10 +118,12 @@ impl World {
                 self.rules.after(&flight.verdict, &arrival.delivery, since, &flight.subscription, self.now)
             };
             self.ledger.attempted(&arrival.delivery, &end);
-            if self.engine.end_of_key(&arrival, matches!(end, End::Retry(_)), self.now) {
+            let of_key = self.engine.end_of_key(&arrival, end.retry(), self.now);
+            if of_key != KeyEnd::Untold {
                 self.put_changes();
             }
-            self.resolve(arrival, is_listed, &end);
+            let note = LaneNote::sent(arrival.delivery.subscription, is_listed, of_key.held());
+            self.resolve(&arrival, note, &end);
         }
     }
 

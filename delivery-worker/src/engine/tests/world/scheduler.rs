@@ -70,7 +70,7 @@ impl Scheduler {
         due
     }
 
-    pub(super) fn next_ms(&self) -> i64 {
+    pub(in super::super) fn next_ms(&self) -> i64 {
         self.waiting.first_key_value().map_or(i64::MAX, |((at, _), _)| *at)
     }
 
