@@ -30,7 +30,7 @@ use anyhow::{Context, bail};
 use chassis::config::Config;
 use kafka::{Connection, Producer, ProducerOptions, Written};
 use parking_lot::Mutex;
-use schemas::ids::ApplicationId;
+use schemas::ids::{ApplicationId, DeliveryId};
 use schemas::record::OutRecord;
 use schemas::topics::Topics;
 use tempfile::TempDir;
@@ -73,6 +73,7 @@ pub struct Pipeline {
     subscriptions: Vec<Subscribed>,
     pings: Vec<Pinged>,
     jobs: std::collections::BTreeSet<uuid::Uuid>,
+    hurried: std::collections::BTreeSet<DeliveryId>,
     config: Config,
     watch: Watch,
     finished: bool,
@@ -205,6 +206,7 @@ impl Pipeline {
         let mut books =
             Books { subscriptions: self.subscriptions.clone(), pings: self.pings.clone(), ..Books::default() };
         books.jobs.clone_from(&self.jobs);
+        books.hurried.clone_from(&self.hurried);
         let mut applications = self.applications.clone();
         let ids: Vec<ApplicationId> = applications.values().copied().collect();
         applications.extend(ids.into_iter().map(|id| (id.to_string(), id)));

@@ -213,6 +213,8 @@ pub struct Books {
     pub pings: Vec<super::pings::Pinged>,
     /// Jobs that were asked for: what they send again is theirs.
     pub jobs: BTreeSet<uuid::Uuid>,
+    /// Deliveries of which a retry was wanted before it was due: of that attempt two are written, due at different times.
+    pub hurried: BTreeSet<DeliveryId>,
     /// When the requests of two owners may overlap.
     pub overlaps: Vec<Overlap>,
     /// What the processes held in memory at most, and what they may.

@@ -152,6 +152,17 @@ impl Pipeline {
         Ok(self.pings.last().context("it was just put there")?.delivery())
     }
 
+    /// Has the retry of a delivery that holds back others now: the ledger does not expect it when it is due.
+    ///
+    /// # Errors
+    /// The management API refuses.
+    pub async fn retry_now(&mut self, subscription: &Subscription, delivery: &str) -> anyhow::Result<()> {
+        let path = format!("/subscriptions/{}/retry_now", subscription.id);
+        self.managed(Method::POST, &path, Some(&serde_json::json!({ "delivery_id": delivery })), 200).await?;
+        self.hurried.insert(DeliveryId(delivery.parse()?));
+        Ok(())
+    }
+
     /// Asks for a job: what it sends again is expected.
     ///
     /// # Errors

@@ -206,6 +206,7 @@ impl Setup {
             subscriptions: Vec::new(),
             pings: Vec::new(),
             jobs: std::collections::BTreeSet::new(),
+            hurried: std::collections::BTreeSet::new(),
             finished: false,
             name: self.name,
             folder: Some(folder),

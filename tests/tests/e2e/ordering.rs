@@ -114,3 +114,48 @@ async fn a_delivery_that_is_skipped_lets_those_behind_it_go() {
     let outcome = pipeline.verdict(waiting, Duration::from_secs(1)).await.unwrap();
     assert_eq!(outcome.audit.counts.delivered, 5);
 }
+
+/// The first of a key fails, and its retry is a minute away. While its worker is dead somebody wants it now: the next owner sends it at once, and those behind it
+/// in order. The retry that it had comes to an owner after that one, and is dropped: nothing is sent or told of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_that_is_wanted_now_goes_once_whoever_dies() {
+    let setup = Setup::new("hurried").set("topics.partitions.deliveries", 1);
+    let mut pipeline = setup.start().await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let fields = json!({ "ordering": "key", "retry": ["1m", "10m"] });
+    let ordered = pipeline.subscribe(&application, &["a.b"], fields).await.unwrap();
+    pipeline.endpoint().script(&ordered.path, "500").unwrap();
+    let event = |number: usize| Event::new(format!("evt-0-{number}"), "a.b").in_order("customer");
+    pipeline.publish(&application, &[event(0)]).await.unwrap();
+    pipeline.endpoint().wait_for(&ordered.path, 1, LONG).await.unwrap();
+    pipeline.endpoint().script(&ordered.path, "204").unwrap();
+    let health = format!("/subscriptions/{}/health?application_id={}", ordered.id, application.id);
+    let held = eventually("what holds back the others is known", LONG, || async {
+        let health = pipeline.managed(Method::GET, &health, None, 200).await.ok()?;
+        Some(health["held_deliveries"].get(0)?.as_str()?.to_owned())
+    });
+    let held = held.await.unwrap();
+    pipeline.roles().kill(Role::Delivery, 1).await.unwrap();
+    pipeline.publish(&application, &(1..6).map(event).collect::<Vec<_>>()).await.unwrap();
+    pipeline.retry_now(&ordered, &held).await.unwrap();
+    pipeline.roles().start(Role::Delivery, 1).await.unwrap();
+    let seen = pipeline.endpoint().wait_for(&ordered.path, 7, LONG).await.unwrap();
+    let came: Vec<usize> = seen.iter().map(|seen| place(seen.event().unwrap()).1).collect();
+    assert_eq!(came, [0, 0, 1, 2, 3, 4, 5]);
+    pipeline.settled(LONG).await.unwrap();
+    pipeline.roles().kill(Role::Delivery, 1).await.unwrap();
+    pipeline.roles().start(Role::Delivery, 1).await.unwrap();
+    let expect = Expect { unclean: true, ..Expect::default() };
+    eventually("the retry that was due in a minute is there", LONG, || async {
+        let books = pipeline.audit(&expect).await.ok()?.books;
+        (books.hops.iter().filter(|hop| hop.delivery.to_string() == held).count() == 3).then_some(())
+    })
+    .await
+    .unwrap();
+    // Behind it, in the same partition.
+    pipeline.publish(&application, &[event(6)]).await.unwrap();
+    let seen = pipeline.endpoint().wait_for(&ordered.path, 8, LONG).await.unwrap();
+    assert_eq!(place(seen[7].event().unwrap()).1, 6, "nothing came in between");
+    let outcome = pipeline.finish_within(expect, LONG).await.unwrap();
+    assert_eq!((outcome.audit.counts.delivered, outcome.audit.counts.requests), (7, 8));
+}

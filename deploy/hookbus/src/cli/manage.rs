@@ -89,6 +89,9 @@ pub(crate) enum OrganizationCommand {
         /// An id of your own, usable wherever its id is.
         #[arg(long)]
         uid: Option<String>,
+        /// One of `control.plans`: sets all of its limits.
+        #[arg(long)]
+        plan: Option<String>,
     },
     /// Delete one that is empty.
     Delete {

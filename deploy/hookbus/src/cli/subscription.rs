@@ -68,6 +68,13 @@ pub(crate) enum SubscriptionCommand {
         /// The delivery's id.
         delivery: uuid::Uuid,
     },
+    /// Have a delivery that holds back others with its ordering key (`health` names them) attempted now, and not when its retry is due.
+    RetryNow {
+        #[command(flatten)]
+        one: One,
+        /// The delivery's id.
+        delivery: uuid::Uuid,
+    },
 }
 
 /// `hookbus subscription create`

@@ -8,7 +8,7 @@ use crate::cli::manage::{OrganizationArgs, OrganizationCommand};
 use crate::management::{self, Ask, path};
 use crate::output::{self, Column};
 
-const COLUMNS: &[Column] = &[("name", "name"), ("uid", "uid"), ("id", "organization_id")];
+const COLUMNS: &[Column] = &[("name", "name"), ("uid", "uid"), ("plan", "plan.name"), ("id", "organization_id")];
 
 /// Lists, makes or deletes.
 ///
@@ -21,10 +21,12 @@ pub(crate) async fn run(args: &OrganizationArgs) -> Result<()> {
         OrganizationCommand::List => {
             output::list(output, &management.list("organizations", "/organizations").await?, COLUMNS)
         }
-        OrganizationCommand::Create { name, uid } => {
+        OrganizationCommand::Create { name, uid, plan } => {
             let mut body = json!({ "name": name });
-            if let Some(uid) = uid {
-                body["uid"] = json!(uid);
+            for (field, given) in [("uid", uid), ("plan", plan)] {
+                if let Some(given) = given {
+                    body[field] = json!(given);
+                }
             }
             let what = format!("organization {name}");
             let made = management.ask(&what, Ask::send(Method::POST, "/organizations", &body)).await?;

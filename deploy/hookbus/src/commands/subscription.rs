@@ -108,6 +108,10 @@ pub(crate) async fn run(args: &SubscriptionArgs) -> Result<()> {
             let answer = post(&management, one, "/skip", &json!({ "delivery_id": delivery })).await?;
             return output::done(output, &format!("delivery {delivery} is skipped, those behind it go on"), &answer);
         }
+        SubscriptionCommand::RetryNow { one, delivery } => {
+            let answer = post(&management, one, "/retry_now", &json!({ "delivery_id": delivery })).await?;
+            return output::done(output, &format!("delivery {delivery} is attempted now"), &answer);
+        }
         SubscriptionCommand::Health(one) => {
             let read = Ask::get(place(&management, one, "/health").await?);
             let answer = management.ask(&what(one), read).await?.value;

@@ -47,19 +47,19 @@ fn parked_early(books: &Books, due: &BTreeMap<(DeliveryId, u32), (i64, i64)>) ->
     }
     let early = last.into_iter().filter_map(|(key, arrived_ms)| {
         let early_ms = due.get(&key)?.1 - arrived_ms;
-        (early_ms > 0 && outcomes.contains(&key))
+        (early_ms > 0 && outcomes.contains(&key) && !books.hurried.contains(&key.0))
             .then(|| format!("attempt {} of {} was parked and came {early_ms} ms early", key.1, key.0))
     });
     early.collect()
 }
 
-/// The due time of an attempt is the one that was told with the failure before it.
+/// The due time of an attempt is the one that was told with the failure before it, unless somebody wanted it sooner.
 fn told_early(books: &Books, due: &BTreeMap<(DeliveryId, u32), (i64, i64)>) -> Vec<String> {
     let failed = books.facts.iter().filter(|fact| fact.kind == Kind::Attempted);
     let early = failed.filter_map(|fact| {
         let key = (fact.delivery?, fact.attempt? + 1);
         let (told_ms, (due_ms, _)) = (fact.due_ms?, *due.get(&key)?);
-        (due_ms < told_ms)
+        (due_ms < told_ms && !books.hurried.contains(&key.0))
             .then(|| format!("attempt {} of {} is due {due_ms}, and was told to be due {told_ms}", key.1, key.0))
     });
     early.collect()
