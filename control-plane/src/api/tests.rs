@@ -242,7 +242,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
         trusted_proxies: chassis::proxies::TrustedProxies::default(),
-        drain: std::time::Duration::from_secs(25),
+        drain: Duration::from_secs(25),
         plans: std::collections::BTreeMap::new(),
         cors_origins: Vec::new(),
         sources: chassis::config::SourcesConfig::default(),

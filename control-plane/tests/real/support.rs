@@ -198,7 +198,7 @@ fn config() -> ControlConfig {
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
         trusted_proxies: chassis::proxies::TrustedProxies::default(),
-        drain: std::time::Duration::from_secs(25),
+        drain: Duration::from_secs(25),
         plans: BTreeMap::new(),
         cors_origins: Vec::new(),
         sources: chassis::config::SourcesConfig::default(),
