@@ -68,7 +68,7 @@ async fn what_is_refused_counts_against_whose_token_it_came_with() {
         ("events:batch", r#"{"events":[{}]}"#),
     ];
     for (path, body) in bodies {
-        let fixture = Fixture::with(|config| config.replicas = 100, None).await;
+        let fixture = Fixture::with(|config| config.replicas = Some(100), None).await;
         // The share of this replica is one in 50 s.
         fixture.directory.limit(Allowance { per_second: Some(2), per_day: None }, UNLIMITED);
         let path = format!("/api/v1/{path}");
