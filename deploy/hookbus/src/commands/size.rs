@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 use chassis::config::{self, Config};
 
-use self::estimate::{Demand, Estimate};
+use self::estimate::{SizeDemand, SizeEstimate};
 use crate::cli::size::SizeArgs;
 use crate::screen;
 
@@ -25,7 +25,7 @@ pub(crate) fn run(file: Option<&Path>, args: &SizeArgs) -> Result<()> {
     lines(&demand, &config).iter().try_for_each(|line| Ok(screen::line(line)?))
 }
 
-fn demand(args: &SizeArgs) -> Result<Demand> {
+fn demand(args: &SizeArgs) -> Result<SizeDemand> {
     let positive = |name: &str, value: f64, least: f64| {
         let is_fine = value.is_finite() && value >= least;
         is_fine.then_some(value).ok_or_else(|| crate::usage(format!("--{name}: {value} is not at least {least}")))
@@ -35,7 +35,7 @@ fn demand(args: &SizeArgs) -> Result<Demand> {
     if mean > peak {
         return Err(crate::usage(format!("--mean: {mean} is more than the peak, --events {peak}")));
     }
-    Ok(Demand {
+    Ok(SizeDemand {
         peak,
         mean,
         payload: positive("payload", args.payload, 0.0)?,
@@ -48,8 +48,8 @@ fn demand(args: &SizeArgs) -> Result<Demand> {
 }
 
 /// The answer, as it is printed: `docs/sizing.md` shows four of it.
-fn lines(demand: &Demand, config: &Config) -> Vec<String> {
-    let estimate = Estimate::of(demand, config);
+fn lines(demand: &SizeDemand, config: &Config) -> Vec<String> {
+    let estimate = SizeEstimate::of(demand, config);
     let mut lines = vec![
         format!(
             "{} events/s of {} bytes at the peak, {} in the mean of a day; {} deliveries/s, {} attempts/s, {} of them in flight",

@@ -18,7 +18,7 @@ const MIB: u64 = 1_024 * 1_024;
 
 /// What is asked of an installation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Demand {
+pub(super) struct SizeDemand {
     /// Events per second at the peak, and in the mean of a day.
     pub(super) peak: f64,
     pub(super) mean: f64,
@@ -38,7 +38,7 @@ pub(super) struct Demand {
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Estimate {
+pub(super) struct SizeEstimate {
     pub(super) roles: Vec<RoleSize>,
     /// Of `events`, `deliveries` and each delay topic.
     pub(super) partitions: [(&'static str, u32); 3],
@@ -73,29 +73,29 @@ pub(super) struct KafkaSize {
     pub(super) network: [(&'static str, f64); 4],
 }
 
-/// Rates per second of a number of events.
+/// SizeRates per second of a number of events.
 #[derive(Clone, Copy, Debug)]
-struct Rates {
+struct SizeRates {
     events: f64,
     deliveries: f64,
     attempts: f64,
     retries: f64,
 }
 
-// === impl Demand ===
+// === impl SizeDemand ===
 
-impl Demand {
-    fn rates(&self, events: f64) -> Rates {
+impl SizeDemand {
+    fn rates(&self, events: f64) -> SizeRates {
         let deliveries = events * self.matches;
         let attempts = deliveries * self.attempts;
-        Rates { events, deliveries, attempts, retries: attempts - deliveries }
+        SizeRates { events, deliveries, attempts, retries: attempts - deliveries }
     }
 }
 
-// === impl Estimate ===
+// === impl SizeEstimate ===
 
-impl Estimate {
-    pub(super) fn of(demand: &Demand, config: &Config) -> Self {
+impl SizeEstimate {
+    pub(super) fn of(demand: &SizeDemand, config: &Config) -> Self {
         let rates = demand.rates(demand.peak);
         let in_flight = rates.attempts * demand.latency_s;
         let sizes = pods(demand, config, rates, in_flight);
@@ -122,7 +122,7 @@ impl Estimate {
 }
 
 /// How many processes each role needs, and the cores that they use together.
-fn pods(demand: &Demand, config: &Config, rates: Rates, in_flight: f64) -> Vec<(Role, u32, f64)> {
+fn pods(demand: &SizeDemand, config: &Config, rates: SizeRates, in_flight: f64) -> Vec<(Role, u32, f64)> {
     let enough = |cores: f64| whole(cores / (demand.cores * PLANNED)).max(LEAST_PODS);
     let told = rates.events + rates.attempts;
     #[expect(clippy::cast_precision_loss, reason = "a configured number of requests is far below 2^52")]
@@ -147,7 +147,7 @@ fn pods(demand: &Demand, config: &Config, rates: Rates, in_flight: f64) -> Vec<(
 }
 
 /// Cores that so many delivery workers use together: the more are in flight in each, the more each attempt costs.
-fn delivery_cores(rates: Rates, in_flight: f64, workers: u32) -> f64 {
+fn delivery_cores(rates: SizeRates, in_flight: f64, workers: u32) -> f64 {
     let each = in_flight / f64::from(workers);
     let crowded = measured::CROWDED.iter().find(|(up_to, _)| each <= *up_to).map_or(1.0, |(_, times)| *times);
     rates.attempts * measured::DELIVERY * measured::TLS * crowded
@@ -171,9 +171,9 @@ fn workers(least: u32, enough: impl Fn(u32) -> u32) -> u32 {
 
 impl KafkaSize {
     fn of(
-        demand: &Demand,
+        demand: &SizeDemand,
         config: &Config,
-        rates: Rates,
+        rates: SizeRates,
         partitions: &[(&'static str, u32); 3],
         pods: impl Fn(Role) -> u32,
     ) -> Self {
@@ -216,7 +216,7 @@ impl KafkaSize {
 }
 
 /// What a day writes to each topic, and how many days stay.
-fn topics(demand: &Demand, config: &Config) -> Vec<(&'static str, f64, f64)> {
+fn topics(demand: &SizeDemand, config: &Config) -> Vec<(&'static str, f64, f64)> {
     let day = demand.rates(demand.mean * DAY_S);
     let delivery = demand.payload + measured::DELIVERY_BYTES;
     let written = [

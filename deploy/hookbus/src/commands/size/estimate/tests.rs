@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn demand() -> Demand {
-    Demand {
+fn demand() -> SizeDemand {
+    SizeDemand {
         peak: 1_000.0,
         mean: 1_000.0,
         payload: 2_048.0,
@@ -17,13 +17,13 @@ fn demand() -> Demand {
     }
 }
 
-fn size(estimate: &Estimate, role: Role) -> RoleSize {
+fn size(estimate: &SizeEstimate, role: Role) -> RoleSize {
     *estimate.roles.iter().find(|size| size.role == role).unwrap()
 }
 
 #[test]
 fn a_thousand_events_a_second_need_two_of_each() {
-    let estimate = Estimate::of(&demand(), &Config::for_tests());
+    let estimate = SizeEstimate::of(&demand(), &Config::for_tests());
     assert!(estimate.roles.iter().all(|size| size.pods == 2), "{:?}", estimate.roles);
     assert_eq!(estimate.partitions, [("events", 8), ("deliveries", 16), ("retry", 8)]);
     // 1,000 x 3 x 1.05 attempts of 200 ms.
@@ -37,8 +37,8 @@ fn a_thousand_events_a_second_need_two_of_each() {
 
 #[test]
 fn what_many_wait_for_needs_workers_and_partitions_though_it_costs_little() {
-    let slow = Demand { peak: 200.0, latency_s: 30.0, ..demand() };
-    let estimate = Estimate::of(&slow, &Config::for_tests());
+    let slow = SizeDemand { peak: 200.0, latency_s: 30.0, ..demand() };
+    let estimate = SizeEstimate::of(&slow, &Config::for_tests());
     // 200 x 3 x 1.05 x 30 s = 18,900 in flight; half of 4,096 each.
     assert_eq!(size(&estimate, Role::Delivery).pods, 10);
     assert_eq!(estimate.partitions[1], ("deliveries", 40));
@@ -48,8 +48,8 @@ fn what_many_wait_for_needs_workers_and_partitions_though_it_costs_little() {
 #[test]
 fn memory_is_that_of_a_worker_which_owns_every_partition() {
     let config = Config::for_tests();
-    let few = size(&Estimate::of(&demand(), &config), Role::Delivery).memory_mib;
-    let many = size(&Estimate::of(&Demand { latency_s: 30.0, ..demand() }, &config), Role::Delivery).memory_mib;
+    let few = size(&SizeEstimate::of(&demand(), &config), Role::Delivery).memory_mib;
+    let many = size(&SizeEstimate::of(&SizeDemand { latency_s: 30.0, ..demand() }, &config), Role::Delivery).memory_mib;
     assert!(many > few, "{many} {few}");
     assert_eq!(few % 64, 0);
 }
@@ -74,8 +74,8 @@ proptest! {
     #[test]
     fn more_is_never_less(peak in 1.0_f64..50_000.0, matches in 0.1_f64..20.0, payload in 10.0_f64..100_000.0, times in 1.0_f64..4.0) {
         let config = Config::for_tests();
-        let one = Demand { peak, mean: peak, matches, payload, ..demand() };
-        let (one, more) = (Estimate::of(&one, &config), Estimate::of(&Demand { peak: peak * times, mean: peak * times, ..one }, &config));
+        let one = SizeDemand { peak, mean: peak, matches, payload, ..demand() };
+        let (one, more) = (SizeEstimate::of(&one, &config), SizeEstimate::of(&SizeDemand { peak: peak * times, mean: peak * times, ..one }, &config));
         for (one, more) in one.roles.iter().zip(&more.roles) {
             prop_assert!(more.pods >= one.pods, "{one:?} {more:?}");
             // One away: the others have room for all of it.
