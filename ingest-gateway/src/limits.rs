@@ -237,8 +237,9 @@ impl SendLimits {
         }
         let shard = self.shard(senders.organization).lock();
         let Some(usages) = shard.organizations.get(&senders.organization) else { return Ok(()) };
-        let known = senders.rated().filter_map(|(whose, _)| Some((whose, usages.known(whose, senders.application)?)));
-        known.map(|(whose, usage)| usage.ask_refused(whose, now_ms)).collect()
+        let mut known =
+            senders.rated().filter_map(|(whose, _)| Some((whose, usages.known(whose, senders.application)?)));
+        known.try_for_each(|(whose, usage)| usage.ask_refused(whose, now_ms))
     }
 
     /// So many events were refused after their body was read.

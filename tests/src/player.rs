@@ -8,8 +8,9 @@
 //! Player::upgrade(values)   the jobs again, then every workload whose template has changed, all at once, as `helm upgrade`
 //! ```
 //!
-//! Arguments, environment, ConfigMaps, Secrets, ports, probes and grace periods are the template's (`player/pod.rs` says what stands in
-//! for namespaces). KafkaUsers become users with their permissions and their Secrets (`player/strimzi.rs`). Not played: images, limits, users, network policies, disruption budgets, scalers.
+//! Arguments, environment, `ConfigMap`s, Secrets, ports, probes and grace periods are the template's (`player/pod.rs` says what stands in
+//! for namespaces). `KafkaUser`s become users with their permissions and their Secrets (`player/strimzi.rs`). Not played:
+//! images, limits, users, network policies, disruption budgets, scalers.
 
 mod helm;
 mod kubelet;
@@ -50,7 +51,7 @@ pub struct PlayerOptions {
     pub values: Value,
     /// What is secret.
     pub secrets: Secrets,
-    /// Where an administrator of Kafka connects: the release's KafkaUsers are made there, as Strimzi would.
+    /// Where an administrator of Kafka connects: the release's `KafkaUser`s are made there, as Strimzi would.
     pub strimzi: Option<String>,
 }
 

@@ -126,13 +126,15 @@ impl Shop {
         (written.partition, written.offset)
     }
 
-    /// Waits until so many dead letters are open.
+    /// Waits until so many dead letters are open, and the log has all that was written: who sends again has to know what was erased.
     async fn open(&self, replica: &Replica, count: usize) {
         let path = format!("/dead_letters?limit=250&application_id={}", self.application);
         soon("the dead letters are in the log", async {
             loop {
                 let (status, rows) = replica.get(&path).await;
-                if status == 200 && rows.as_array().unwrap().len() == count {
+                let (_, log) = replica.get("/log").await;
+                let is_whole = log["whole_from"].is_null() && log["behind_ms"] == 0;
+                if status == 200 && rows.as_array().unwrap().len() == count && is_whole {
                     return;
                 }
                 tokio::time::sleep(LOOK).await;

@@ -156,7 +156,7 @@ impl PostgresStore {
             filler.had_session = true;
             return Ok(Some(session));
         }
-        let taken = within(LITTLE_SECONDS, PgSession::take(&self.connector, &self.kept)).await;
+        let taken = Box::pin(within(LITTLE_SECONDS, PgSession::take(&self.connector, &self.kept))).await;
         let session = taken.map_err(|error| error.told(WRITE_SECONDS))?;
         if session.is_some() && std::mem::replace(&mut filler.had_session, true) {
             // Somebody else may have filled it meanwhile, and made it again.

@@ -77,7 +77,9 @@ fn json(node: &Yaml<'_>, depth: usize) -> anyhow::Result<Value> {
             }
             Value::Object(object)
         }
-        other => bail!("an object holds what JSON cannot: {other:?}"),
+        Yaml::Representation(..) | Yaml::Tagged(..) | Yaml::Alias(_) | Yaml::BadValue => {
+            bail!("an object holds what JSON cannot: {node:?}")
+        }
     })
 }
 

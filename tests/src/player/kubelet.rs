@@ -273,7 +273,7 @@ async fn watch_readiness(probe: Probe, state: watch::Sender<PodState>, stop: Can
             let next = match *state {
                 PodState::NotReady if well => PodState::Ready,
                 PodState::Ready if failed >= probe.failures => PodState::NotReady,
-                same => same,
+                same @ (PodState::NotReady | PodState::Ready | PodState::Leaving(_)) => same,
             };
             next != std::mem::replace(state, next)
         });

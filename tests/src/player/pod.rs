@@ -167,9 +167,11 @@ fn environment(
     let mut known: BTreeMap<String, String> = BTreeMap::new();
     for variable in container["env"].as_array().into_iter().flatten() {
         let name = text(variable, "name")?;
-        let value = match &variable["valueFrom"] {
-            Value::Null => variable["value"].as_str().unwrap_or_default().to_owned(),
-            from => value_from(from, pod, beside).with_context(|| name.to_owned())?,
+        let from = &variable["valueFrom"];
+        let value = if from.is_null() {
+            variable["value"].as_str().unwrap_or_default().to_owned()
+        } else {
+            value_from(from, pod, beside).with_context(|| name.to_owned())?
         };
         let value = known.iter().fold(value, |value, (name, known)| value.replace(&format!("$({name})"), known));
         known.insert(name.to_owned(), value);

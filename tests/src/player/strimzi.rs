@@ -1,4 +1,4 @@
-//! What Strimzi's user operator makes of a release's KafkaUsers: a password each, its Secret, and permissions; and nothing beside them.
+//! What Strimzi's user operator makes of a release's `KafkaUser`s: a password each, its Secret, and permissions; and nothing beside them.
 
 use std::collections::BTreeMap;
 

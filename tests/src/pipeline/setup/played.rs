@@ -22,7 +22,7 @@ impl Setup {
         self.played_with(more, Secrets::new(), None).await
     }
 
-    /// The same with more Secrets, and KafkaUsers that are made where an administrator of Kafka connects.
+    /// The same with more Secrets, and `KafkaUser`s that are made where an administrator of Kafka connects.
     ///
     /// # Errors
     /// As [`Player::install`]; or a user cannot be made.
