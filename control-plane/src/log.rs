@@ -445,7 +445,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 1 << 20 };
         let store = Arc::new(SqliteStore::open(&options).unwrap());
-        let log = DeliveryLog::over(store.clone(), made::catalog());
+        let log = DeliveryLog::over(Arc::<SqliteStore>::clone(&store), made::catalog());
         let before = log.whole_edition().await.unwrap();
         assert!(before.is_some());
         store.give_up_all().await.unwrap();
@@ -464,7 +464,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 1 << 20 };
         let store = Arc::new(SqliteStore::open(&options).unwrap());
-        let log = DeliveryLog::over(store.clone(), made::catalog());
+        let log = DeliveryLog::over(Arc::<SqliteStore>::clone(&store), made::catalog());
         let (event, now_ms) = (Uuid::from_u128(1), clock::now_ms());
         assert!(!log.is_erased(event, now_ms).await.unwrap());
         for whole_from_ms in [None, Some(now_ms - 3_600_000)] {

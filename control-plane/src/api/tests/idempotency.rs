@@ -59,7 +59,8 @@ async fn every_post_has_the_same_answer_again_whatever_became_of_the_object() {
     let (_, token) = api.post(ADMIN, "/service_token", value!({"organization_id": organization, "name": "ci"})).await;
     let (_, made) = api.post(ADMIN, "/subscriptions", tenant.subscription()).await;
     let subscription = format!("/subscriptions/{}", field(&made, "subscription_id"));
-    skip::hold(&api, &field(&made, "subscription_id"), &[5, 6]);
+    skip::hold(&api, field(&made, "subscription_id"), &[5, 6]);
+    let delivery = |number| Some(value!({"delivery_id": Uuid::from_u128(number)}));
     let service_token = format!("/service_token/{}", field(&token, "token_id"));
     let (source, new_source) = source(&api, organization).await;
     let in_organization = value!({"organization_id": organization, "name": "new"});
@@ -84,12 +85,8 @@ async fn every_post_has_the_same_answer_again_whatever_became_of_the_object() {
         ("subscriptions.resume", format!("{subscription}/resume"), None),
         ("subscriptions.rotateSecret", format!("{subscription}/rotate_secret"), Some(value!({"overlap_ms": 1}))),
         ("subscriptions.ping", format!("{subscription}/ping"), None),
-        ("subscriptions.skip", format!("{subscription}/skip"), Some(value!({"delivery_id": Uuid::from_u128(5)}))),
-        (
-            "subscriptions.retryNow",
-            format!("{subscription}/retry_now"),
-            Some(value!({"delivery_id": Uuid::from_u128(6)})),
-        ),
+        ("subscriptions.skip", format!("{subscription}/skip"), delivery(5)),
+        ("subscriptions.retryNow", format!("{subscription}/retry_now"), delivery(6)),
         ("sources.create", "/sources".into(), Some(new_source)),
         ("sources.pause", format!("{source}/pause"), None),
         ("sources.resume", format!("{source}/resume"), None),

@@ -73,7 +73,7 @@ pub(super) struct KafkaSize {
     pub(super) network: [(&'static str, f64); 4],
 }
 
-/// SizeRates per second of a number of events.
+/// Rates per second of a number of events.
 #[derive(Clone, Copy, Debug)]
 struct SizeRates {
     events: f64,
