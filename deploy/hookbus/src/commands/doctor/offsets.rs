@@ -10,14 +10,18 @@ use crate::cli::offsets::GroupRole;
 use crate::codes::Code;
 use crate::commands::offsets::topics_of;
 
-/// Looks at every role that has a group.
+/// Looks at every role that has a group; as the principal of a role at its own alone, because it may not see those of others.
 pub(super) async fn look(
     connection: &Connection,
     config: &Config,
     who: DoctorPrincipal,
     findings: &mut DoctorFindings,
 ) {
-    for role in GroupRole::ALL.into_iter().filter(|role| role.stops()) {
+    let is_own = |role: &GroupRole| match who {
+        DoctorPrincipal::Role(own) => role.name() == own.name(),
+        DoctorPrincipal::Operator => true,
+    };
+    for role in GroupRole::ALL.into_iter().filter(|role| role.stops() && is_own(role)) {
         let what = format!("offsets of {}", role.name());
         let group = role.group(config);
         let looked = async {
