@@ -211,7 +211,7 @@ impl Gateway {
         }
         let ip = self.caller_ip(connection, request.headers());
         let holder = holder.unwrap_or_else(|| PlaceHolder::Network(network(ip)));
-        let address = self.caller_address(connection, request.headers());
+        let address = ip.to_string();
         // Who waits for `100 Continue` sends nothing yet.
         let sends = !request.headers().contains_key(EXPECT);
         match Box::pin(forwarder.answer((&address, holder), request)).await {

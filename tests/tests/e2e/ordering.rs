@@ -115,8 +115,9 @@ async fn a_delivery_that_is_skipped_lets_those_behind_it_go() {
     assert_eq!(outcome.audit.counts.delivered, 5);
 }
 
-/// The first of a key fails, and its retry is a minute away. While its worker is dead somebody wants it now: the next owner sends it at once, and those behind it
-/// in order. The retry that it had comes to an owner after that one, and is dropped: nothing is sent or told of it.
+/// The first of a key fails, and its retry is a minute away. While its worker is dead somebody wants it now: the next owner sends it at
+/// once, and those behind it in order. The retry that it had comes to an owner after that one, and is dropped: nothing is sent or told
+/// of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_that_is_wanted_now_goes_once_whoever_dies() {
     let setup = Setup::new("hurried").set("topics.partitions.deliveries", 1);

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use catalog::Snapshot;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::change;
-use super::skip::named;
+use super::skip::change_held;
 use crate::api::addressed::Addressed;
 use crate::body::Json;
-use crate::problem::{Answer, Problem};
+use crate::problem::Answer;
 use crate::query::Query;
 use crate::state::App;
-use crate::subscription::{Facts, SubscriptionShown, retry_now as make_retry};
+use crate::subscription::{SubscriptionShown, retry_now as make_retry};
 
 /// A delivery whose retry is wanted now.
 #[derive(ToSchema)]
@@ -54,12 +52,5 @@ pub(in crate::api) async fn retry_now(
     query: Query,
     Json(body): Json,
 ) -> Answer {
-    asked.principal.editor()?;
-    let (application, delivery) = named(body, &query)?;
-    let health = app.health().clone();
-    let make = move |_: &Snapshot, facts: Facts<'_>| -> Result<_, Problem> {
-        let Some(former) = facts.former else { return Err(crate::problem::not_found("subscription")) };
-        make_retry(former, delivery, &health.held(former.subscription_id), facts.now_ms)
-    };
-    change(&app, asked.doing("subscription.retry_now"), application, make).await
+    change_held(&app, asked.doing("subscription.retry_now"), (body, &query), make_retry).await
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use catalog::Snapshot;
+use schemas::control::Subscription;
 use schemas::ids::DeliveryId;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use super::change;
 use crate::api::addressed::Addressed;
 use crate::body::{Fields, Json};
+use crate::health::HeldSeen;
 use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
@@ -55,19 +57,31 @@ pub(in crate::api) async fn skip(
     query: Query,
     Json(body): Json,
 ) -> Answer {
+    change_held(&app, asked.doing("subscription.skip"), (body, &query), make_skip).await
+}
+
+/// What becomes of a subscription when something is wanted of a delivery that holds back others, by what its keys wait for and the time.
+type HeldChange = fn(&Subscription, DeliveryId, &HeldSeen, i64) -> Result<Subscription, Problem>;
+
+/// Changes a subscription for the delivery that a body names.
+pub(super) async fn change_held(
+    app: &App,
+    asked: Addressed,
+    (body, query): (Map<String, Value>, &Query),
+    becomes: HeldChange,
+) -> Answer {
     asked.principal.editor()?;
-    let (application, delivery) = named(body, &query)?;
+    let (application, delivery) = named(body, query)?;
     let health = app.health().clone();
     let make = move |_: &Snapshot, facts: Facts<'_>| -> Result<_, Problem> {
         let Some(former) = facts.former else { return Err(crate::problem::not_found("subscription")) };
-        let held = health.held(former.subscription_id);
-        make_skip(former, delivery, &held, facts.now_ms)
+        becomes(former, delivery, &health.held(former.subscription_id), facts.now_ms)
     };
-    change(&app, asked.doing("subscription.skip"), application, make).await
+    change(app, asked, application, make).await
 }
 
 /// Which application and which delivery a body names.
-pub(super) fn named(body: Map<String, Value>, query: &Query) -> Result<(Option<String>, DeliveryId), Problem> {
+fn named(body: Map<String, Value>, query: &Query) -> Result<(Option<String>, DeliveryId), Problem> {
     let mut fields = Fields::new(body, "", &["application_id", "delivery_id"])?;
     let given = fields.kept_text("application_id", 1..=200)?;
     let application = given.or_else(|| query.get("application_id").map(str::to_owned));

@@ -208,8 +208,8 @@ fn one_that_is_given_up_in_a_pause_lets_the_others_go_when_it_ends() {
     world.run_until_settled(3);
 }
 
-/// The first of a key fails, and its retry is due in some minutes: hurried, it comes at once, whatever its worker knows of it by then, and those behind
-/// it follow. What comes back when it was due is dropped.
+/// The first of a key fails, and its retry is due in some minutes: hurried, it comes at once, whatever its worker knows of it by then,
+/// and those behind it follow. What comes back when it was due is dropped.
 #[test]
 fn one_that_is_hurried_goes_at_once_and_its_former_retry_is_dropped() {
     for restarts in [[false, false], [true, false], [false, true], [true, true]] {
