@@ -49,11 +49,13 @@ pub(crate) struct LogRange {
 // === impl End ===
 
 impl End {
-    /// "The offset for a time" with the two special times is `ListOffsets` for the log's first and last offset.
+    /// "The offset for a time" with the two special times is `ListOffsets` for the log's first and last offset. Times before 1970
+    /// are those special ones or none at all, and no record is that old: such a time is before the first.
     fn time(self) -> Offset {
         match self {
             Self::First => Offset::Beginning,
             Self::Last => Offset::End,
+            Self::At(time_ms) if time_ms < 0 => Offset::Beginning,
             Self::At(time_ms) => Offset::Offset(time_ms),
         }
     }

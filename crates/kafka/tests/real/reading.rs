@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseRecord, Producer as _};
 use schemas::record::TopicPartition;
 
 use crate::foreign::foreign_producer;
-use crate::support::{World, record, soon, spec, text};
+use crate::support::{World, names, record, soon, spec, text};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -54,6 +54,20 @@ async fn the_last_to_acquire_writes_and_a_reader_reaches_the_listed_end() {
         other => panic!("{other:?}"),
     }
     assert_eq!(offsets.start_of(&partition).await.unwrap(), 0);
+}
+
+/// A caller may ask for any time that can be written: before the first record it is told the beginning, after the last the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_time_has_an_offset_those_before_1970_too() {
+    let world = World::new(1).await;
+    world.write(0, names(0..3)).await;
+    let offsets = Offsets::start(&world.connection).unwrap();
+    let partition = TopicPartition::new(Arc::clone(&world.input), 0);
+    for (time_ms, offset) in [(i64::MIN, 0), (-56_058_600_000_000, 0), (-2, 0), (-1, 0), (0, 0), (i64::MAX, 3)] {
+        assert_eq!(offsets.at(&partition, time_ms).await.unwrap(), offset, "at {time_ms} ms");
+        let mut of_all = offsets.at_of(vec![partition.clone()], time_ms).await;
+        assert_eq!(of_all.remove(&partition).unwrap().unwrap(), offset, "at {time_ms} ms");
+    }
 }
 
 /// A transaction that nobody ends holds readers of what is committed where it begins: their end is there.
