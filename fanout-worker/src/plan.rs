@@ -250,7 +250,7 @@ impl Planner {
         // Beyond the window identities are forgotten; that its source has handled the position is not.
         let was_handled = || turn.source.is_some_and(|source| source.was_handled(place.record.offset));
         let is_known = id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms));
-        let is_repeat = is_known || id.is_some() && turn.seen.is_beyond(at_ms) && was_handled();
+        let is_repeat = is_known || id.is_some() && was_handled() && turn.seen.is_beyond(at_ms);
         if is_repeat && !turn.is_begun() {
             self.expander.repeat(accepted, place, if is_known { SAME_ID } else { SAME_PLACE }, &mut self.outputs);
             return Ok(Judged::Repeat);
@@ -299,12 +299,13 @@ impl Planner {
         let event = accepted.event;
         let of = Filtered { event, labels: &facts.labels, accepted_ms: place.accepted_ms(), now: turn.now };
         let failures = self.filters.apply(of, &mut self.subscriptions);
-        let sliced = SlicedEvent::filtered(facts, std::mem::take(&mut self.subscriptions), failures);
-        self.limits.check(sliced.matches(), event, place)?;
-        if self.limits.is_one_slice(sliced.matches(), delivery_bytes(event, place)) {
-            return self.whole(turn, accepted, place, sliced);
+        let matches = self.subscriptions.len();
+        self.limits.check(matches, event, place)?;
+        if self.limits.is_one_slice(matches, delivery_bytes(event, place)) {
+            return self.whole(turn, accepted, place, facts, &failures);
         }
-        self.slice(turn, accepted, place, sliced)
+        let matching = std::mem::take(&mut self.subscriptions);
+        self.slice(turn, accepted, place, SlicedEvent::filtered(facts, matching, failures))
     }
 
     /// Goes on with an event that was put aside among its deliveries.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kafka::Output;
+use kafka::{Epoch, Output};
 use schemas::record::TopicPartition;
 use schemas::seen::Hash;
 use stage::Batch;
@@ -10,34 +10,49 @@ use stage::Batch;
 use crate::expand::Expander;
 use crate::plan::Note;
 
+/// What a batch accepted of one part.
+#[derive(Default)]
+struct AcceptedOfPart<'a> {
+    ids: Vec<Hash>,
+    newest_ms: i64,
+    /// Those that were retried among them.
+    stood: BTreeMap<&'a TopicPartition, (Vec<Hash>, i64)>,
+}
+
 /// Adds one record on `seen` per partition that accepted something.
 pub(crate) fn add_seen(expander: &Expander, seen_partitions: i32, batch: &Batch<Note>, outputs: &mut Vec<Output>) {
-    for (index, part) in batch.parts().iter().enumerate() {
-        let own = batch.entries().iter().filter(|entry| entry.epoch == part.lease.epoch);
-        let own: Vec<&Note> = own.map(|entry| &entry.note).collect();
-        let accepted: Vec<_> = own.iter().filter_map(|note| note.id).collect();
-        let Some(newest_ms) = accepted.iter().map(|(_, at_ms)| *at_ms).max() else { continue };
-        let ids: Vec<_> = accepted.into_iter().map(|(id, _)| id).collect();
-        let from = &part.lease.partition;
-        let partition = schemas::seen::partition(from, seen_partitions);
-        outputs.push(Output { lease: index, record: expander.seen(from, partition, &ids, newest_ms) });
-        add_stood((expander, seen_partitions), index, &own, outputs);
+    let by_part = accepted(batch);
+    for (index, (part, accepted)) in
+        batch.parts().iter().zip(by_part).enumerate().filter(|(_, (_, it))| !it.ids.is_empty())
+    {
+        let mut add = |from: &TopicPartition, ids: &[Hash], newest_ms| {
+            let partition = schemas::seen::partition(from, seen_partitions);
+            outputs.push(Output { lease: index, record: expander.seen(from, partition, ids, newest_ms) });
+        };
+        add(&part.lease.partition, &accepted.ids, accepted.newest_ms);
+        // Should what was retried be read again where it stood, because its source is moved back, it is a repeat.
+        for (from, (ids, newest_ms)) in accepted.stood {
+            add(from, &ids, newest_ms);
+        }
     }
 }
 
-/// Adds one record on `seen` per partition where something of a part stood that was retried: should that be read again there, because
-/// its source is moved back, it is a repeat.
-fn add_stood((expander, seen_partitions): (&Expander, i32), index: usize, own: &[&Note], outputs: &mut Vec<Output>) {
-    let mut stood: BTreeMap<&TopicPartition, (Vec<Hash>, i64)> = BTreeMap::new();
-    for note in own {
-        if let (Some((id, _)), Some((from, at_ms))) = (note.id, &note.stood) {
-            let (ids, newest_ms) = stood.entry(from).or_insert_with(|| (Vec::new(), *at_ms));
+/// In the order of the parts. Each entry is looked at once: a batch does not fit the processor's caches.
+fn accepted(batch: &Batch<Note>) -> Vec<AcceptedOfPart<'_>> {
+    let parts = batch.parts();
+    let mut accepted: Vec<AcceptedOfPart<'_>> = parts.iter().map(|_| AcceptedOfPart::default()).collect();
+    let index: BTreeMap<Epoch, usize> =
+        parts.iter().enumerate().map(|(index, part)| (part.lease.epoch, index)).collect();
+    for entry in batch.entries() {
+        let (Some((id, at_ms)), Some(index)) = (entry.note.id, index.get(&entry.epoch)) else { continue };
+        let of = &mut accepted[*index];
+        of.newest_ms = if of.ids.is_empty() { at_ms } else { of.newest_ms.max(at_ms) };
+        of.ids.push(id);
+        if let Some((from, at_ms)) = &entry.note.stood {
+            let (ids, newest_ms) = of.stood.entry(from).or_insert_with(|| (Vec::new(), *at_ms));
             ids.push(id);
             *newest_ms = (*newest_ms).max(*at_ms);
         }
     }
-    for (from, (ids, newest_ms)) in stood {
-        let partition = schemas::seen::partition(from, seen_partitions);
-        outputs.push(Output { lease: index, record: expander.seen(from, partition, &ids, newest_ms) });
-    }
+    accepted
 }

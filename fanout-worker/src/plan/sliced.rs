@@ -8,7 +8,7 @@ use super::judged::{Expansion, Judged};
 use super::reading::{generation, left_out, read};
 use super::{Planner, Turn};
 use crate::expand::{Accepted, Place};
-use crate::filter::Filtered;
+use crate::filter::{Failure, Filtered};
 use crate::slices::{SlicedEvent, SlicedFacts};
 use crate::weigh::delivery_bytes;
 
@@ -147,7 +147,9 @@ impl Planner {
         if sliced.cursor().is_none() {
             self.limits.check(sliced.matches(), accepted.event, place)?;
             if self.limits.is_one_slice(sliced.matches(), each) {
-                return self.whole(turn, accepted, place, sliced);
+                let (of, matching, failures) = sliced.into_matching();
+                self.subscriptions = matching;
+                return self.whole(turn, accepted, place, of, &failures);
             }
         }
         if !sliced.sort(turn.is_over) {
@@ -176,20 +178,19 @@ impl Planner {
         Ok(self.keep(sliced, slice))
     }
 
-    /// An event that is for no more than one transaction writes.
+    /// An event that is for no more than one transaction writes: for the subscriptions that are held.
     pub(super) fn whole(
         &mut self,
         turn: &Turn<'_>,
         accepted: Accepted<'_>,
         place: Place<'_>,
-        sliced: SlicedEvent,
+        of: SlicedFacts,
+        failures: &[Failure],
     ) -> Result<Judged, Rejection> {
-        let (of, matching, failures) = sliced.into_matching();
-        self.subscriptions = matching;
         let SlicedFacts { lease, offset, application, deprecation, control_offset, id, .. } = of;
         let matches = self.subscriptions.len();
         self.expander.matched(accepted, place, control_offset, (matches, &self.subscriptions), &mut self.outputs);
-        self.tell(turn, accepted, place, of.is_to_be_declared, &failures);
+        self.tell(turn, accepted, place, of.is_to_be_declared, failures);
         let expansion = Expansion { lease, offset, application, deprecation, control_offset, id, made: 0 };
         self.expand(turn, accepted, place, expansion)
     }

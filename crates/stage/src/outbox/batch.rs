@@ -181,10 +181,11 @@ impl<N> Outbox<N> {
     }
 }
 
-/// Takes the first `count` items. `room` is an empty list: it takes the place of what is taken where that is all there is, so
-/// that no item moves.
+/// Takes the first `count` items. `room` is an empty list: it takes the place of what is taken, so that only what is left moves, which as
+/// a rule is next to nothing.
 fn take_front<T>(from: &mut VecDeque<T>, count: usize, mut room: Vec<T>) -> Vec<T> {
-    if count > 0 && count == from.len() {
+    if count > from.len() / 2 {
+        room.extend(from.drain(count..));
         return std::mem::replace(from, room.into()).into();
     }
     room.extend(from.drain(..count));
