@@ -17,10 +17,9 @@ pub(crate) fn add_seen(expander: &Expander, seen_partitions: i32, batch: &Batch<
         let own: Vec<&Note> = own.map(|entry| &entry.note).collect();
         let accepted: Vec<_> = own.iter().filter_map(|note| note.id).collect();
         let Some(newest_ms) = accepted.iter().map(|(_, at_ms)| *at_ms).max() else { continue };
-        let ids: Vec<_> = accepted.into_iter().map(|(id, _)| id).collect();
         let from = &part.lease.partition;
         let partition = schemas::seen::partition(from, seen_partitions);
-        outputs.push(Output { lease: index, record: expander.seen(from, partition, &ids, newest_ms) });
+        outputs.push(Output { lease: index, record: expander.seen(from, partition, &accepted, newest_ms) });
         add_stood((expander, seen_partitions), index, &own, outputs);
     }
 }
@@ -28,15 +27,14 @@ pub(crate) fn add_seen(expander: &Expander, seen_partitions: i32, batch: &Batch<
 /// Adds one record on `seen` per partition where something of a part stood that was retried: should that be read again there, because
 /// its source is moved back, it is a repeat.
 fn add_stood((expander, seen_partitions): (&Expander, i32), index: usize, own: &[&Note], outputs: &mut Vec<Output>) {
-    let mut stood: BTreeMap<&TopicPartition, (Vec<Hash>, i64)> = BTreeMap::new();
+    let mut stood: BTreeMap<&TopicPartition, Vec<(Hash, i64)>> = BTreeMap::new();
     for note in own {
         if let (Some((id, _)), Some((from, at_ms))) = (note.id, &note.stood) {
-            let (ids, newest_ms) = stood.entry(from).or_insert_with(|| (Vec::new(), *at_ms));
-            ids.push(id);
-            *newest_ms = (*newest_ms).max(*at_ms);
+            stood.entry(from).or_default().push((id, *at_ms));
         }
     }
-    for (from, (ids, newest_ms)) in stood {
+    for (from, ids) in stood {
+        let newest_ms = ids.iter().map(|(_, at_ms)| *at_ms).max().unwrap_or_default();
         let partition = schemas::seen::partition(from, seen_partitions);
         outputs.push(Output { lease: index, record: expander.seen(from, partition, &ids, newest_ms) });
     }

@@ -19,7 +19,7 @@
 {{- $_ := set $parts (printf "config.gateway.max_connections x %d" $each) (mul $each (int64 $config.gateway.max_connections)) -}}
 {{- else if eq .role "fanout" -}}
 {{- $reads = dict "partitions" $config.topics.partitions.events "records" $config.fanout.live_records "bytes" $config.fanout.live_bytes -}}
-{{- $_ := set $parts "config.fanout.dedup_ids x 28" (mul 28 (int64 $config.fanout.dedup_ids)) -}}
+{{- $_ := set $parts "config.fanout.dedup_ids x 33" (mul 33 (int64 $config.fanout.dedup_ids)) -}}
 {{- $_ := set $parts "three of config.fanout.batch_bytes + slice_bytes" (mul 3 (add (int64 $config.fanout.batch_bytes) (int64 $config.fanout.slice_bytes))) -}}
 {{- $_ := set $parts "subscriptions that wide events may be for" (mul 16 $mebi) -}}
 {{- if dig "sources" "enabled" true $config -}}

@@ -36,7 +36,7 @@ const CONNECTION: u64 = 32 * 1_024;
 const CLIENT: u64 = 16 * 1_024;
 /// Of a remembered event id of the gateway, of an identity of the fan-out, of an entry of a lane's list.
 const RECENT_ID: u64 = 64;
-const IDENTITY: u64 = 28;
+const IDENTITY: u64 = 33;
 const ENTRY: u64 = 6;
 /// Answers that the control plane keeps for repeated requests, and what its delivery log reads of Kafka.
 const KEPT_ANSWERS: u64 = 128 * MIB;
