@@ -10,19 +10,23 @@
 //! The window counts back from the newest record of the partition, never from the clock on the wall: a worker that was down
 //! for two days still knows what came the day before it stopped. The budget is the worker's: what is being restored counts
 //! from its first identity on, beside what is owned already, so that no moment takes more memory than another
-//! ([`table`] says how much: about 28 bytes an identity of the budget). The order inside a bucket is not kept.
+//! ([`table`] says how much: about 33 bytes an identity of the budget). The order inside a bucket is not kept, but each identity
+//! knows its time to the millisecond: an application may ask for a shorter window than the worker's. That time is the one of the
+//! partition's newest record when it was accepted, as the window's edge is.
 
+mod held;
 mod table;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use schemas::seen::Hash;
 
-use self::table::Table;
+pub(crate) use self::held::{Held, Remembered};
+use self::table::{Stand, Table};
 use crate::config::{BUDGET_PARTS, WINDOW_PARTS};
 
 /// Identities that are taken over under one lock while a partition is restored; the worker asks in between.
@@ -67,8 +71,8 @@ struct Inner {
 /// The buckets of all partitions.
 #[derive(Debug, Default)]
 struct Alive {
-    /// Their numbers: an identity in another bucket is forgotten.
-    buckets: HashSet<u32>,
+    /// Their numbers, and when each began, Unix ms: an identity in another bucket is forgotten.
+    buckets: HashMap<u32, i64>,
     /// Identities in all of them.
     ids: usize,
 }
@@ -135,38 +139,18 @@ impl Identities {
 // === impl Seen ===
 
 impl Seen {
-    /// Whether a record of this time repeats an identity that was accepted inside the window before it. The window moves on to
-    /// that time.
-    pub(crate) fn is_repeat(&mut self, id: &Hash, at_ms: i64) -> bool {
-        let mut inner = self.identities.inner.lock();
-        inner.advance(self.number, at_ms);
-        inner.contains(&self.key(id))
-    }
-
-    /// Whether a record of this time is older than the window: identities of its time may have been accepted and forgotten.
-    pub(crate) fn is_beyond(&self, at_ms: i64) -> bool {
-        let inner = self.identities.inner.lock();
-        let newest_ms = inner.partitions.get(&self.number).map_or(i64::MIN, |partition| partition.newest_ms);
-        at_ms < newest_ms.saturating_sub(inner.limits.window_ms)
-    }
-
     /// Whether the identity is remembered.
     #[cfg(test)]
     pub(crate) fn contains(&self, id: &Hash) -> bool {
-        self.identities.inner.lock().contains(&self.key(id))
+        self.identities.inner.lock().accepted_ms(&self.key(id)).is_some()
     }
 
-    /// The identity of a record of this time was accepted.
-    pub(crate) fn insert(&mut self, id: Hash, at_ms: i64) {
-        self.insert_all(std::iter::once(id), at_ms);
-    }
-
-    /// The identities of records until this time were accepted.
-    pub(crate) fn insert_all(&mut self, ids: impl IntoIterator<Item = Hash>, at_ms: i64) {
+    /// The identities of records of these times were accepted, one after the other.
+    pub(crate) fn insert_all(&mut self, ids: impl IntoIterator<Item = (Hash, i64)>) {
         let mut ids = ids.into_iter().peekable();
         while ids.peek().is_some() {
-            let keys = ids.by_ref().take(RESTORED_AT_ONCE).map(|id| self.key(&id));
-            self.identities.inner.lock().insert_all(self.number, keys, at_ms);
+            let keys = ids.by_ref().take(RESTORED_AT_ONCE).map(|(id, at_ms)| (self.key(&id), at_ms));
+            self.identities.inner.lock().insert_all(self.number, keys);
         }
     }
 
@@ -236,17 +220,43 @@ impl Inner {
         }
     }
 
-    fn contains(&self, key: &Hash) -> bool {
-        self.table.bucket_of(key).is_some_and(|bucket| self.alive.buckets.contains(&bucket))
+    /// Whether a record of a partition and this time repeats an identity; the window moves on to that time.
+    fn is_repeat(&mut self, (number, key): (u32, &Hash), at_ms: i64, shorter_ms: Option<i64>) -> bool {
+        self.advance(number, at_ms);
+        let Some(accepted_ms) = self.accepted_ms(key) else { return false };
+        let is_inside = |window_ms| self.newest_ms(number).saturating_sub(accepted_ms) <= window_ms;
+        shorter_ms.is_none_or(is_inside)
     }
 
-    fn insert_all(&mut self, number: u32, keys: impl Iterator<Item = Hash>, at_ms: i64) {
-        self.advance(number, at_ms);
-        for key in keys {
+    /// Whether a record of a partition and this time is older than the window.
+    fn is_beyond(&self, number: u32, at_ms: i64, shorter_ms: Option<i64>) -> bool {
+        let window_ms = shorter_ms.map_or(self.limits.window_ms, |shorter_ms| shorter_ms.min(self.limits.window_ms));
+        at_ms < self.newest_ms(number).saturating_sub(window_ms)
+    }
+
+    /// When an identity was accepted, by the time of its partition; none: it is not remembered.
+    fn accepted_ms(&self, key: &Hash) -> Option<i64> {
+        let stand = self.table.stand_of(key)?;
+        let began_ms = self.alive.buckets.get(&stand.bucket)?;
+        Some(began_ms.saturating_add(i64::from(stand.after_ms)))
+    }
+
+    /// The time of a partition's newest record.
+    fn newest_ms(&self, number: u32) -> i64 {
+        self.partitions.get(&number).map_or(i64::MIN, |partition| partition.newest_ms)
+    }
+
+    fn insert_all(&mut self, number: u32, keys: impl Iterator<Item = (Hash, i64)>) {
+        let mut reached_ms = i64::MIN;
+        for (key, at_ms) in keys {
+            if at_ms > reached_ms {
+                self.advance(number, at_ms);
+                reached_ms = at_ms;
+            }
             let Some(partition) = self.partitions.get_mut(&number) else { return };
-            let bucket = partition.open_bucket(self.limits, &mut self.next_bucket, &mut self.alive);
+            let stand = partition.open_bucket(self.limits, &mut self.next_bucket, &mut self.alive);
             let alive = &self.alive.buckets;
-            if let Some(former) = self.table.insert(key, bucket, |bucket| alive.contains(&bucket)) {
+            if let Some(former) = self.table.insert(key, stand, |bucket| alive.contains_key(&bucket)) {
                 partition.uncount(former, &mut self.alive);
             }
             while self.alive.ids > self.limits.ids && self.evict_oldest() {}
@@ -285,8 +295,8 @@ impl Alive {
 // === impl Partition ===
 
 impl Partition {
-    /// The bucket for an identity of the partition's newest time, with that identity counted. `next`: the number of the next bucket.
-    fn open_bucket(&mut self, limits: Limits, next: &mut u32, alive: &mut Alive) -> u32 {
+    /// Where an identity of the partition's newest time stands, counted in its bucket. `next`: the number of the next bucket.
+    fn open_bucket(&mut self, limits: Limits, next: &mut u32, alive: &mut Alive) -> Stand {
         alive.ids += 1;
         let newest_ms = self.newest_ms;
         if let Some(bucket) = self.buckets.back_mut()
@@ -295,13 +305,15 @@ impl Partition {
         {
             bucket.newest_ms = newest_ms;
             bucket.ids += 1;
-            return bucket.number;
+            // A part of the longest window there is, 720 hours, is 108 million ms.
+            let after_ms = u32::try_from(newest_ms.saturating_sub(bucket.oldest_ms)).unwrap_or(u32::MAX);
+            return Stand { bucket: bucket.number, after_ms };
         }
         let number = *next;
         *next = number.wrapping_add(1);
-        alive.buckets.insert(number);
+        alive.buckets.insert(number, newest_ms);
         self.buckets.push_back(Bucket { number, oldest_ms: newest_ms, newest_ms, ids: 1 });
-        number
+        Stand { bucket: number, after_ms: 0 }
     }
 
     /// An identity has left this bucket, if that is still there.

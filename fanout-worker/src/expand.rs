@@ -89,6 +89,12 @@ impl Place<'_> {
         if self.record.timestamp_ms > 0 { self.record.timestamp_ms } else { self.now_ms }
     }
 
+    /// The id that the record has by its place.
+    pub(crate) fn positional_id(&self) -> String {
+        let TopicPartition { topic, partition } = self.partition;
+        identity::positional_id(topic, *partition, self.record.offset, self.record.timestamp_ms)
+    }
+
     /// The record's place, `topic/partition/offset`.
     pub(crate) fn origin(&self) -> String {
         let mut origin = String::with_capacity(64);
@@ -269,17 +275,20 @@ impl Expander {
         &self,
         from: &TopicPartition,
         partition: i32,
-        ids: &[seen::Hash],
-        accepted_ms: i64,
+        ids: &[(seen::Hash, i64)],
+        newest_ms: i64,
     ) -> OutRecord {
         let mut headers = Headers::builder(1, 32);
         // The window is counted in the source's time: the record's own time is later by the lag.
-        headers.push_i64(header::ACCEPTED, accepted_ms);
+        headers.push_i64(header::ACCEPTED, newest_ms);
+        // A time further back than the longest window there is counts as that.
+        let age = |at_ms: i64| u32::try_from(newest_ms.saturating_sub(at_ms)).unwrap_or(u32::MAX);
+        let ids: Vec<(seen::Hash, u32)> = ids.iter().map(|(id, at_ms)| (*id, age(*at_ms))).collect();
         OutRecord {
             topic: Arc::clone(&self.topics.seen),
             partition: Some(partition),
             key: Some(seen::key(from)),
-            value: Some(seen::encode(ids)),
+            value: Some(seen::encode(&ids)),
             headers: headers.build(),
         }
     }

@@ -31,7 +31,7 @@ use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 
 use crate::config::{KEPT_CANDIDATES, UNDECLARED_PERIOD};
-use crate::deduplicate::Seen;
+use crate::deduplicate::Remembered;
 use crate::expand::{Accepted, Expander, Place, RejectedOf, SAME_ID, SAME_PLACE};
 use crate::filter::{Failure, Filtered, Filters};
 use crate::intake::{SourceTurn, failure};
@@ -79,7 +79,7 @@ pub(crate) struct Turn<'a> {
     /// Who receives what.
     pub(crate) catalog: &'a Catalog,
     /// What the partition accepted before.
-    pub(crate) seen: &'a mut Seen,
+    pub(crate) seen: &'a mut (dyn Remembered + 'a),
     /// The source that the partition is of; none: it is one of `events`.
     pub(crate) source: Option<SourceTurn<'a>>,
     /// What it is where it was retried.
@@ -226,14 +226,16 @@ impl Planner {
         };
         let (origin, generation) = (place.origin(), generation(turn.source, place));
         let deprecation = selected.event_type.as_ref().and_then(|event_type| event_type.deprecation());
-        let application = selected.application;
+        let (application_window_ms, application) = (application.dedup_window_ms, selected.application);
         let accepted = Accepted { event: &event, application, origin: &origin, generation, deprecation };
         if turn.source.is_some() {
             select::source(application, &event.source)?;
         }
         let is_first = generation.0.is_none();
+        // Where ids say nothing, the record's place does.
+        let is_by_place = event.is_id_made || application_window_ms == Some(0);
         if !turn.is_begun()
-            && event.is_id_made
+            && is_by_place
             && is_first
             && turn.source.is_some_and(|source| source.was_handled(place.record.offset))
         {
@@ -243,14 +245,19 @@ impl Planner {
         // An id that nobody can repeat comes again where its record is retried, or read again after it was rejected.
         let comes_again =
             || turn.retried.is_some() || turn.source.is_some_and(|it| it.was_rejected(place.record.offset));
-        let id = (is_first && (!event.is_id_made || comes_again()))
-            .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());
+        let id = (is_first && (!is_by_place || comes_again())).then(|| {
+            // An id of which every event is a new one is not what tells a record that comes again.
+            let own = (is_by_place && !event.is_id_made).then(|| place.positional_id());
+            let id = own.as_deref().unwrap_or(&event.id);
+            identity::event_uuid(accepted.application, &event.source, id).into_bytes()
+        });
+        let shorter_ms = application_window_ms.filter(|_| !is_by_place).map(i64::from);
         // A producer's clock may run ahead: a time in the future would end everybody's window.
         let at_ms = turn.retried.map_or_else(|| place.accepted_ms(), RetriedTurn::at_ms).min(turn.now_ms);
         // Beyond the window identities are forgotten; that its source has handled the position is not.
         let was_handled = || turn.source.is_some_and(|source| source.was_handled(place.record.offset));
-        let is_known = id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms));
-        let is_repeat = is_known || id.is_some() && was_handled() && turn.seen.is_beyond(at_ms);
+        let is_known = id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms, shorter_ms));
+        let is_repeat = is_known || id.is_some() && was_handled() && turn.seen.is_beyond(at_ms, shorter_ms);
         if is_repeat && !turn.is_begun() {
             self.expander.repeat(accepted, place, if is_known { SAME_ID } else { SAME_PLACE }, &mut self.outputs);
             return Ok(Judged::Repeat);
@@ -274,6 +281,9 @@ impl Planner {
             is_to_be_declared: selected.is_to_be_declared,
             written: turn.written,
         };
+        if self.subscriptions.len() > EXPANDED_AT_ONCE || self.subscriptions.iter().any(|it| it.has_filter()) {
+            turn.seen.release();
+        }
         self.receivers(turn, accepted, place, facts)
     }
 

@@ -10,29 +10,27 @@ use stage::Batch;
 use crate::expand::Expander;
 use crate::plan::Note;
 
-/// What a batch accepted of one part.
+/// What a batch accepted of one part, with the time of each, Unix ms.
 #[derive(Default)]
 struct AcceptedOfPart<'a> {
-    ids: Vec<Hash>,
-    newest_ms: i64,
-    /// Those that were retried among them.
-    stood: BTreeMap<&'a TopicPartition, (Vec<Hash>, i64)>,
+    ids: Vec<(Hash, i64)>,
+    /// Those that were retried among them, by where they stood.
+    stood: BTreeMap<&'a TopicPartition, Vec<(Hash, i64)>>,
 }
 
 /// Adds one record on `seen` per partition that accepted something.
 pub(crate) fn add_seen(expander: &Expander, seen_partitions: i32, batch: &Batch<Note>, outputs: &mut Vec<Output>) {
-    let by_part = accepted(batch);
-    for (index, (part, accepted)) in
-        batch.parts().iter().zip(by_part).enumerate().filter(|(_, (_, it))| !it.ids.is_empty())
-    {
-        let mut add = |from: &TopicPartition, ids: &[Hash], newest_ms| {
+    let by_part = batch.parts().iter().zip(accepted(batch)).enumerate();
+    for (index, (part, accepted)) in by_part.filter(|(_, (_, accepted))| !accepted.ids.is_empty()) {
+        let mut add = |from: &TopicPartition, ids: &[(Hash, i64)]| {
+            let newest_ms = ids.iter().map(|(_, at_ms)| *at_ms).max().unwrap_or_default();
             let partition = schemas::seen::partition(from, seen_partitions);
             outputs.push(Output { lease: index, record: expander.seen(from, partition, ids, newest_ms) });
         };
-        add(&part.lease.partition, &accepted.ids, accepted.newest_ms);
+        add(&part.lease.partition, &accepted.ids);
         // Should what was retried be read again where it stood, because its source is moved back, it is a repeat.
-        for (from, (ids, newest_ms)) in accepted.stood {
-            add(from, &ids, newest_ms);
+        for (from, ids) in accepted.stood {
+            add(from, &ids);
         }
     }
 }
@@ -46,12 +44,9 @@ fn accepted(batch: &Batch<Note>) -> Vec<AcceptedOfPart<'_>> {
     for entry in batch.entries() {
         let (Some((id, at_ms)), Some(index)) = (entry.note.id, index.get(&entry.epoch)) else { continue };
         let of = &mut accepted[*index];
-        of.newest_ms = if of.ids.is_empty() { at_ms } else { of.newest_ms.max(at_ms) };
-        of.ids.push(id);
+        of.ids.push((id, at_ms));
         if let Some((from, at_ms)) = &entry.note.stood {
-            let (ids, newest_ms) = of.stood.entry(from).or_insert_with(|| (Vec::new(), *at_ms));
-            ids.push(id);
-            *newest_ms = (*newest_ms).max(*at_ms);
+            of.stood.entry(from).or_default().push((id, *at_ms));
         }
     }
     accepted

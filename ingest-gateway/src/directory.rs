@@ -41,6 +41,9 @@ pub(crate) struct Declared {
     pub(crate) is_deprecated: bool,
     /// Whose limits.
     pub(crate) senders: Senders,
+    /// Whether a repeat of an id that was acknowledged is told that it is one: not where its application says how long it is one, which
+    /// the fan-out alone can tell.
+    pub(crate) is_repeat_told: bool,
 }
 
 /// A boxed step of a directory.
@@ -156,6 +159,7 @@ impl Directory for CatalogDirectory {
             demanding: event_type.is_demanding().then(|| Arc::clone(event_type)),
             is_deprecated: event_type.is_deprecated(clock::now_ms()),
             senders: self.senders_of(&snapshot, application)?,
+            is_repeat_told: snapshot.application_by_id(application)?.dedup_window_ms.is_none(),
         })
     }
 

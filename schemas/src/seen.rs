@@ -1,4 +1,9 @@
-//! The changelog of accepted identities, on `seen`: one record per source partition and transaction, packed 16-byte hashes.
+//! The changelog of accepted identities, on `seen`: one record per source partition and transaction, packed.
+//!
+//! ```text
+//! version 1: 1, hash (16 bytes), hash, ...                 all accepted at the time that the record says
+//! version 2: 2, hash, how long before it (4 bytes), ...    each at its own, as the window of an application asks for
+//! ```
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -12,15 +17,19 @@ pub const HASH_BYTES: usize = 16;
 /// the partitions it touches, and a batch touches all of its sources; a worker that takes over one of four reads what the
 /// other three accepted too, and skips it.
 const NEIGHBOURS: i32 = 4;
-/// First byte of every value.
-const VERSION: u8 = 1;
+/// Bytes that say how long before its record's time an identity was accepted.
+const AGE_BYTES: usize = 4;
+/// First byte of a value whose identities are all of the record's time.
+const ONE_TIME: u8 = 1;
+/// First byte of a value whose identities say their own.
+const OWN_TIMES: u8 = 2;
 
 /// An identity's hash: the bytes of [`crate::identity::event_uuid`].
 pub type Hash = [u8; HASH_BYTES];
 
 /// A value that is no list of hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{length} bytes beginning with {first:?} are no list of identity hashes of version 1")]
+#[error("{length} bytes beginning with {first:?} are no list of identity hashes of version 1 or 2")]
 pub struct SeenError {
     /// Length of the value.
     pub length: usize,
@@ -41,28 +50,40 @@ pub fn partition(source: &TopicPartition, partitions: i32) -> i32 {
     partition_for(format!("{}/{}", source.topic, source.partition / NEIGHBOURS).as_bytes(), partitions)
 }
 
-/// Packs hashes into a value.
+/// Packs hashes into a value, each with how long before the record's time it was accepted, ms.
 #[must_use]
-pub fn encode(hashes: &[Hash]) -> Bytes {
-    let mut value = Vec::with_capacity(1 + hashes.len() * HASH_BYTES);
-    value.push(VERSION);
-    for hash in hashes {
+pub fn encode(accepted: &[(Hash, u32)]) -> Bytes {
+    let has_own_times = accepted.iter().any(|(_, age_ms)| *age_ms > 0);
+    let mut value = Vec::with_capacity(1 + accepted.len() * (HASH_BYTES + AGE_BYTES));
+    value.push(if has_own_times { OWN_TIMES } else { ONE_TIME });
+    for (hash, age_ms) in accepted {
         value.extend_from_slice(hash);
+        if has_own_times {
+            value.extend_from_slice(&age_ms.to_be_bytes());
+        }
     }
     value.into()
 }
 
-/// Unpacks a value.
+/// Unpacks a value: hashes, each with how long before the record's time it was accepted, ms.
 ///
 /// # Errors
-/// When it is not version 1 or not a whole number of hashes long.
-pub fn decode(value: &[u8]) -> Result<impl Iterator<Item = Hash> + '_, SeenError> {
-    match value.split_first() {
-        Some((&VERSION, hashes)) if hashes.len().is_multiple_of(HASH_BYTES) => {
-            Ok(hashes.as_chunks::<HASH_BYTES>().0.iter().copied())
-        }
-        first => Err(SeenError { length: value.len(), first: first.map(|(byte, _rest)| *byte) }),
-    }
+/// When it is of no version that is known, or not a whole number of entries long.
+pub fn decode(value: &[u8]) -> Result<impl Iterator<Item = (Hash, u32)> + '_, SeenError> {
+    let length = match value.first() {
+        Some(&ONE_TIME) => Some(HASH_BYTES),
+        Some(&OWN_TIMES) => Some(HASH_BYTES + AGE_BYTES),
+        _other => None,
+    };
+    let entries = value.get(1..).unwrap_or_default();
+    let Some(length) = length.filter(|length| entries.len().is_multiple_of(*length)) else {
+        return Err(SeenError { length: value.len(), first: value.first().copied() });
+    };
+    Ok(entries.chunks_exact(length).map(|entry| {
+        let hash = *entry.first_chunk().expect("as long as a hash, at least");
+        let age = entry.get(HASH_BYTES..).and_then(|age| age.first_chunk().copied());
+        (hash, age.map_or(0, u32::from_be_bytes))
+    }))
 }
 
 #[cfg(test)]
@@ -80,10 +101,13 @@ mod tests {
 
     #[test]
     fn what_is_packed_comes_back_and_anything_else_is_refused() {
-        let hashes = [[1; 16], [2; 16]];
-        let value = encode(&hashes);
-        assert_eq!(decode(&value).unwrap().collect::<Vec<_>>(), hashes);
-        for bad in [&b""[..], &[2][..], &[1, 0][..]] {
+        for (ages, bytes) in [([0, 0], 33), ([u32::MAX, 0], 41)] {
+            let accepted = [([1; 16], ages[0]), ([2; 16], ages[1])];
+            let value = encode(&accepted);
+            assert_eq!(value.len(), bytes, "times that are all the same take no room");
+            assert_eq!(decode(&value).unwrap().collect::<Vec<_>>(), accepted);
+        }
+        for bad in [&b""[..], &[3][..], &[1, 0][..], &[2, 0][..], &[2; 17][..]] {
             assert!(decode(bad).is_err());
         }
     }

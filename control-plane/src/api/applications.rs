@@ -1,6 +1,7 @@
 //! Applications: made by who may change their organization, read and changed by their own tokens too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use catalog::Snapshot;
@@ -29,10 +30,20 @@ mod shapes;
 pub(super) use self::shapes::OnboardingStep;
 
 /// Fields of a body.
-pub(super) const FIELDS: &[&str] =
-    &["organization_id", "name", "uid", "application_id", "unknown_event_types", "limits", "log_retention_days"];
+pub(super) const FIELDS: &[&str] = &[
+        "organization_id",
+        "name",
+        "uid",
+        "application_id",
+        "unknown_event_types",
+        "limits",
+        "log_retention_days",
+        "dedup_window_ms",
+    ];
 /// Longest time that an application may ask its part of the delivery log to be kept; longer than the log itself none is.
 const MAX_RETENTION_DAYS: u64 = 3_650;
+/// The longest window that an installation may have: 720 hours.
+const MAX_DEDUP_WINDOW_MS: u64 = 2_592_000_000;
 /// What is shown beside them; sent back, it is not looked at.
 const SHOWN: &[&str] = &["created_at", "updated_at", "quotas", "consumption", "onboarding_steps"];
 
@@ -47,6 +58,8 @@ struct ApplicationInput {
     limits: limits::Given,
     /// Days; `Some(None)` takes them away.
     log_retention: Option<Option<u16>>,
+    /// Milliseconds; `Some(None)` is the installation's.
+    dedup_window: Option<Option<u32>>,
 }
 
 /// List applications
@@ -124,6 +137,7 @@ pub(super) async fn create(
     principal.editor()?;
     preconditions.check_absent()?;
     let input = ApplicationInput::read(body, FIELDS)?;
+    input.check_window(app.config().dedup_window)?;
     let name = input.name.clone().ok_or_else(|| Problem::new(ProblemId::ApplicationNameMissing, "name is required"))?;
     principal.may_give_id("application_id", input.application.is_some())?;
     let id = input.application.unwrap_or_else(|| ApplicationId(Uuid::now_v7()));
@@ -212,9 +226,11 @@ async fn change(
 ) -> Answer {
     asked.principal.editor()?;
     let principal = asked.principal.clone();
+    let longest = app.config().dedup_window;
     let decide = move |snapshot: &Snapshot, former: &Application, moment: Moment| {
         let input = input(former)?;
         input.stays(former, snapshot)?;
+        input.check_window(longest)?;
         Ok(Decision::changed(former, input.apply(&principal, snapshot, former.clone())?, moment))
     };
     let application = asked.change(app, find, decide).await?;
@@ -247,6 +263,9 @@ impl ApplicationInput {
             log_retention: fields
                 .number("log_retention_days", 1..=MAX_RETENTION_DAYS)?
                 .map(|given| given.and_then(|days| u16::try_from(days).ok())),
+            dedup_window: fields
+                .number("dedup_window_ms", 0..=MAX_DEDUP_WINDOW_MS)?
+                .map(|given| given.and_then(|ms| u32::try_from(ms).ok())),
         })
     }
 
@@ -278,6 +297,17 @@ impl ApplicationInput {
         Ok(())
     }
 
+    /// Nobody is remembered for longer than the installation remembers.
+    fn check_window(&self, longest: Duration) -> Result<(), Problem> {
+        let Some(Some(given)) = self.dedup_window else { return Ok(()) };
+        if u128::from(given) <= longest.as_millis() {
+            return Ok(());
+        }
+        let longest = longest.as_millis();
+        let message = format!("must be at most {longest}: fanout.dedup_window_hours is the longest window there is");
+        Err(Problem::field("dedup_window_ms", Code::InvalidField, message))
+    }
+
     fn apply(&self, principal: &Principal, snapshot: &Snapshot, former: Application) -> Result<Application, Problem> {
         limits::may_set(principal, self.limits, former.limits)?;
         let mut application = former;
@@ -296,6 +326,9 @@ impl ApplicationInput {
         }
         if let Some(days) = self.log_retention {
             application.log_retention_days = days;
+        }
+        if let Some(window) = self.dedup_window {
+            application.dedup_window_ms = window;
         }
         Ok(application)
     }

@@ -245,6 +245,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         drain: Duration::from_secs(25),
         plans: std::collections::BTreeMap::new(),
         cors_origins: Vec::new(),
+        dedup_window: Duration::from_secs(86_400),
         sources: chassis::config::SourcesConfig::default(),
         log: chassis::config::ControlLogConfig::none(),
         access_log: true,

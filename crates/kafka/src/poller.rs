@@ -14,8 +14,8 @@
 //! # Memory
 //! A poller's records take at most [`PollerOptions::budget_bytes`] (handed out and buffered, keys, values and headers) plus
 //! one record per partition, however many partitions there are. Beside them librdkafka prefetches at most 32 MiB
-//! (`queued.max.messages.kbytes`) plus, per broker, one answer under way of at most 16 MiB (`fetch.max.bytes`, or one record
-//! that is larger), compressed or not. So 256 MiB and a cluster of three brokers make 336 MiB at most, plus one record of
+//! (`queued.max.messages.kbytes`) plus, per broker, one answer under way of at most 7 MiB (`fetch.max.bytes`, or one record
+//! that is larger), compressed or not. So 256 MiB and a cluster of three brokers make 309 MiB at most, plus one record of
 //! `max.message.bytes` per partition.
 
 mod callbacks;

@@ -17,7 +17,7 @@ const SHARD_FULL: usize = 57_344;
 /// Identities of the budget per shard: an eighth below what it takes, so that chance fills none and a sweep frees enough.
 const SHARD_IDS: usize = 50_000;
 
-/// Identities, each with the number of the bucket it stands in.
+/// Identities, each with where it stands.
 #[derive(Debug)]
 pub(super) struct Table {
     hasher: DefaultHashBuilder,
@@ -26,10 +26,19 @@ pub(super) struct Table {
     spare: HashTable<Entry>,
 }
 
+/// Where an identity stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stand {
+    /// The number of its bucket.
+    pub(super) bucket: u32,
+    /// How long after its bucket began it was accepted, ms.
+    pub(super) after_ms: u32,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     key: Hash,
-    bucket: u32,
+    stand: Stand,
 }
 
 // === impl Table ===
@@ -41,23 +50,23 @@ impl Table {
         Self { hasher: DefaultHashBuilder::default(), shards: shards.collect(), spare: HashTable::new() }
     }
 
-    /// The bucket of an identity, forgotten or not.
-    pub(super) fn bucket_of(&self, key: &Hash) -> Option<u32> {
+    /// Where an identity stands, forgotten or not.
+    pub(super) fn stand_of(&self, key: &Hash) -> Option<Stand> {
         let hash = self.hasher.hash_one(key);
-        self.shards[self.shard(hash)].find(hash, |entry| entry.key == *key).map(|entry| entry.bucket)
+        self.shards[self.shard(hash)].find(hash, |entry| entry.key == *key).map(|entry| entry.stand)
     }
 
-    /// Puts an identity into a bucket; the one it stood in before, forgotten or not.
-    pub(super) fn insert(&mut self, key: Hash, bucket: u32, is_alive: impl Fn(u32) -> bool) -> Option<u32> {
+    /// Puts an identity where it stands from now on; the bucket it stood in before, forgotten or not.
+    pub(super) fn insert(&mut self, key: Hash, stand: Stand, is_alive: impl Fn(u32) -> bool) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
         let at = self.shard(hash);
         if self.shards[at].len() == self.shards[at].capacity() {
             self.sweep(at, is_alive);
         }
         match self.shards[at].entry(hash, |entry| entry.key == key, |entry| self.hasher.hash_one(entry.key)) {
-            Found::Occupied(mut known) => Some(std::mem::replace(&mut known.get_mut().bucket, bucket)),
+            Found::Occupied(mut known) => Some(std::mem::replace(&mut known.get_mut().stand, stand).bucket),
             Found::Vacant(place) => {
-                place.insert(Entry { key, bucket });
+                place.insert(Entry { key, stand });
                 None
             }
         }
@@ -68,7 +77,7 @@ impl Table {
         let hash = self.hasher.hash_one(key);
         let at = self.shard(hash);
         let found = self.shards[at].find_entry(hash, |entry| entry.key == *key);
-        found.ok().map(|entry| entry.remove().0.bucket)
+        found.ok().map(|entry| entry.remove().0.stand.bucket)
     }
 
     /// Bytes of all shards.
@@ -83,7 +92,7 @@ impl Table {
     fn sweep(&mut self, at: usize, is_alive: impl Fn(u32) -> bool) {
         let shard = &mut self.shards[at];
         let full = shard.capacity();
-        shard.retain(|entry| is_alive(entry.bucket));
+        shard.retain(|entry| is_alive(entry.stand.bucket));
         let alive = shard.len();
         // At its full size it stays as long as sweeping frees anything worth it, else as long as it frees a quarter.
         let is_full_size = full > SHARD_FULL / 16 * 15;

@@ -29,6 +29,7 @@ mod retried;
 mod slices;
 mod tenants;
 mod weight;
+mod window;
 
 const NOW_MS: i64 = 1_790_000_000_000;
 /// A delivery's life where nobody says otherwise.

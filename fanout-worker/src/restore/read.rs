@@ -207,10 +207,10 @@ impl Restoring {
     fn apply(&mut self, record: &Record) {
         let Some(seen) = record.key.as_ref().and_then(|key| self.by_key.get_mut(key)) else { return };
         let accepted_ms = record.headers.text(header::ACCEPTED).and_then(|text| text.parse().ok());
-        let at_ms: i64 = accepted_ms.unwrap_or(record.timestamp_ms);
+        let newest_ms: i64 = accepted_ms.unwrap_or(record.timestamp_ms);
         let value = record.value.as_deref().unwrap_or_default();
         match seen::decode(value) {
-            Ok(ids) => seen.insert_all(ids, at_ms),
+            Ok(ids) => seen.insert_all(ids.map(|(id, age_ms)| (id, newest_ms.saturating_sub(i64::from(age_ms))))),
             Err(error) => warn!(offset = record.offset, %error, "a record of accepted identities cannot be read"),
         }
     }
@@ -233,7 +233,8 @@ mod tests {
     fn record(key: &str, accepted_ms: i64, ids: &[seen::Hash]) -> Record {
         let mut headers = Headers::builder(1, 32);
         headers.push_i64(header::ACCEPTED, accepted_ms);
-        let (key, value) = (Some(key.to_owned().into()), Some(seen::encode(ids)));
+        let ids: Vec<(seen::Hash, u32)> = ids.iter().map(|id| (*id, 0)).collect();
+        let (key, value) = (Some(key.to_owned().into()), Some(seen::encode(&ids)));
         Record { offset: 0, timestamp_ms: 99_000_000, key, value, headers: headers.build() }
     }
 
@@ -251,6 +252,21 @@ mod tests {
         let seen = restoring.take(&lease.partition).unwrap();
         let known: Vec<bool> = [1, 2, 3, 9].map(|byte| seen.contains(&[byte; 16])).to_vec();
         assert_eq!(known, [false, true, true, false]);
+    }
+
+    #[test]
+    fn an_identity_comes_back_with_its_own_time() {
+        let identities = Identities::new(Limits::new(Duration::from_secs(3_600), 1_000));
+        let lease = Lease { partition: TopicPartition::new("events", 0), epoch: Epoch(1) };
+        let mut restoring = Restoring::new(&[(lease.clone(), 0)], &identities);
+        let value = Some(seen::encode(&[([1; 16], 1_500), ([2; 16], 0), ([3; 16], 1_400)]));
+        restoring.apply(&Record { value, ..record("events/0", 60_000, &[]) });
+        let mut seen = restoring.take(&lease.partition).unwrap();
+        let mut repeats = |at_ms, window_ms| [1, 2, 3].map(|byte| seen.is_repeat(&[byte; 16], at_ms, Some(window_ms)));
+        assert_eq!(repeats(60_000, 1_499), [false, true, true]);
+        // What came after a newer one counts from that one on, as it did when it was accepted.
+        assert_eq!(repeats(61_000, 1_000), [false, true, true]);
+        assert_eq!(repeats(61_001, 1_000), [false, false, false]);
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub struct Application {
     /// Days that the delivery log keeps of it, where that is shorter than the log itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_retention_days: Option<u16>,
+    /// How long an event's id counts as a repeat, ms, where that is shorter than the installation's window; 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup_window_ms: Option<u32>,
 }
 
 /// An application that was deleted: whoever still names its id means its organization, so nobody else ever has that id.
@@ -135,6 +138,7 @@ impl Application {
             unknown_event_types: UnknownEventTypes::default(),
             limits: Limits::default(),
             log_retention_days: None,
+            dedup_window_ms: None,
         }
     }
 

@@ -39,7 +39,7 @@ const SUBSCRIPTION: u64 = 16 * 1_024;
 const ID: u64 = 64;
 /// Of an identity of the fan-out's budget: its table's size when the budget is spent, whatever comes after (the tests of
 /// `fanout-worker/src/deduplicate` say so), and one part of it that is being swept.
-const IDENTITY: u64 = 28;
+const IDENTITY: u64 = 33;
 const SWEPT: u64 = 1_400_000;
 /// Buffers of one connection.
 const CONNECTION: u64 = 32 * 1_024;

@@ -98,7 +98,7 @@ fn accepted(topic: &Arc<str>, partitions: i32, source: &TopicPartition, accepted
         topic: Arc::clone(topic),
         partition: Some(seen::partition(source, partitions)),
         key: Some(seen::key(source)),
-        value: Some(seen::encode(ids)),
+        value: Some(seen::encode(&ids.iter().map(|id| (*id, 0)).collect::<Vec<_>>())),
         headers: headers.build(),
     }
 }

@@ -34,6 +34,10 @@ pub(in crate::api) struct ApplicationShown {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 3650)]
     log_retention_days: Option<u16>,
+    /// How long an event's id counts as a repeat, ms; absent for as long as the installation says (`fanout.dedup_window_hours`), 0 never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 2592000000_i64, format = Int64)]
+    dedup_window_ms: Option<u32>,
     #[schema(format = DateTime)]
     created_at: String,
     /// Absent while it is as it was made.
@@ -117,6 +121,10 @@ pub(in crate::api) struct ApplicationPost {
     /// Days that the delivery log keeps of it, where that is shorter than the log itself. Null for as long as the log.
     #[schema(minimum = 1, maximum = 3650)]
     log_retention_days: Option<u16>,
+    /// How long an event's id counts as a repeat, ms, within what the installation remembers (`fanout.dedup_window_hours`); 0 never. Null
+    /// for as long as the installation.
+    #[schema(maximum = 2592000000_i64, format = Int64)]
+    dedup_window_ms: Option<u32>,
 }
 
 /// Changes of an application: what is not given keeps its value.
@@ -140,6 +148,10 @@ pub(in crate::api) struct ApplicationPatch {
     /// Days that the delivery log keeps of it: what is older is hidden at once, and gone within a day. Null for as long as the log.
     #[schema(minimum = 1, maximum = 3650)]
     log_retention_days: Option<u16>,
+    /// How long an event's id counts as a repeat, ms, within what the installation remembers (`fanout.dedup_window_hours`); 0 never. It
+    /// holds for ids that were accepted before, too. Null for as long as the installation.
+    #[schema(maximum = 2592000000_i64, format = Int64)]
+    dedup_window_ms: Option<u32>,
 }
 
 // === impl ApplicationShown ===
@@ -154,6 +166,7 @@ impl ApplicationShown {
             unknown_event_types: application.unknown_event_types.into(),
             limits: ApplicationLimits::of(application.limits),
             log_retention_days: application.log_retention_days,
+            dedup_window_ms: application.dedup_window_ms,
             created_at: time(application.created_ms),
             updated_at: application.updated_ms.map(time),
         }

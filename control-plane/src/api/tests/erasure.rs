@@ -119,6 +119,28 @@ async fn an_application_says_for_how_long_its_log_is_kept() {
 }
 
 #[tokio::test]
+async fn an_application_says_how_long_an_id_is_a_repeat_up_to_what_the_installation_remembers() {
+    let (api, tenant, _) = written().await;
+    let path = format!("/applications/{}", tenant.id);
+    assert_eq!(api.get(ADMIN, &path).await.1.get("dedup_window_ms"), None);
+    // The test's installation remembers for a day.
+    for bad in [value!(-1), value!(86_400_001), value!(2_592_000_001_u64), value!("1"), value!(0.5)] {
+        let (status, problem) = api.patch(&tenant.token, &path, value!({ "dedup_window_ms": bad })).await;
+        assert_eq!((status, problem["validation"]["dedup_window_ms"].is_array()), (422, true), "{problem}");
+    }
+    let more = value!({"name": "n", "dedup_window_ms": 86_400_001});
+    assert_eq!(api.post(ADMIN, "/applications", more).await.0, 422, "nor as it is made");
+    for good in [0, 86_400_000] {
+        let (status, shown) = api.patch(&tenant.token, &path, value!({ "dedup_window_ms": good })).await;
+        assert_eq!((status, &shown["dedup_window_ms"]), (200, &value!(good)));
+    }
+    let (_, renamed) = api.put(&tenant.token, &path, value!({"name": "renamed"})).await;
+    assert_eq!(renamed["dedup_window_ms"], 86_400_000, "what is not given keeps its value");
+    let (_, cleared) = api.patch(&tenant.token, &path, value!({"dedup_window_ms": null})).await;
+    assert_eq!(cleared.get("dedup_window_ms"), None);
+}
+
+#[tokio::test]
 async fn a_log_that_is_made_again_is_empty_and_says_so() {
     let (api, tenant, _) = written().await;
     let (status, dry) = api.call(ADMIN, Method::DELETE, "/log?dry_run=true", None).await;

@@ -249,6 +249,8 @@ pub struct ControlConfig {
     pub plans: BTreeMap<String, Limits>,
     /// Whose pages may call the API from a browser.
     pub cors_origins: Vec<String>,
+    /// The longest time that an application's event ids count as repeats; from `fanout.dedup_window_hours`.
+    pub dedup_window: Duration,
     /// What sources may be; the `[sources]` section.
     pub sources: SourcesConfig,
     /// The delivery log.
@@ -326,6 +328,7 @@ impl ControlConfig {
             limits: limits(from),
             plans: plans::read(from),
             cors_origins: origins(from),
+            dedup_window: from.hours("fanout.dedup_window_hours"),
             sources: SourcesConfig::values(from),
             log: ControlLogConfig::read(from),
             access_log: from.flag("control.access_log"),

@@ -19,15 +19,15 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(1, 720, Unit::Hours),
         default: "24",
         title: "Dedup window",
-        effect: "How long an event's identity is remembered; a repeat within it fires nothing. `seen` is kept one day \
-                 longer.",
+        effect: "How long an event's identity is remembered; a repeat within it fires nothing. An application may ask for a \
+                 shorter time (`dedup_window_ms`). `seen` is kept one day longer.",
     },
     Key {
         path: "fanout.dedup_ids",
         kind: Kind::Integer(1_000, 1_000_000_000, Unit::Count),
         default: "10000000",
         title: "Dedup budget",
-        effect: "Identities one worker remembers at about 28 bytes each, also while it restores partitions; what leaves before the \
+        effect: "Identities one worker remembers at about 33 bytes each, also while it restores partitions; what leaves before the \
                  window's end is counted.",
     },
     Key {

@@ -119,7 +119,7 @@ const KEYS: &[Key] = &[
         default: "1000000",
         title: "Recent ids",
         effect: "Acknowledged event ids that are remembered to answer a repeat with 409; others are dropped by the \
-                 fan-out.",
+                 fan-out, as are those of applications with a `dedup_window_ms`.",
     },
     Key {
         path: "gateway.batch_max_events",

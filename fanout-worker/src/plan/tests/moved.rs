@@ -130,3 +130,12 @@ fn what_a_body_says_it_is_in_order_with_counts_before_its_records_key() {
     let without = r#"{"application_id":"shop","event_type":"a.b","payload":1}"#;
     assert_eq!(key_of(61, without), Some(OrderingKey::of(b"the record's")));
 }
+
+#[test]
+fn without_a_window_what_was_handled_is_known_by_its_place() {
+    let ControlObject::Application(shop) = application(1, "shop", UnknownEventTypes::Accept) else { unreachable!() };
+    let shop = ControlObject::Application(Application { dedup_window_ms: Some(0), ..shop });
+    let mut moved = Moved::of(SourceFormat::Cloudevents, World::of(with([shop])));
+    assert_eq!(moved.plan(49, "a", 1_000), EventVerdict::Repeat, "moved back: it was fanned out from there");
+    assert_eq!([50, 51].map(|offset| moved.plan(offset, "a", 1_000)), [EventVerdict::Matched(1); 2]);
+}

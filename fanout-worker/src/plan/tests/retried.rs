@@ -227,7 +227,7 @@ fn where_it_stood_remembers_it_as_well() {
     let said: Vec<(String, Vec<Hash>, i64)> = seen
         .map(|out| {
             let key = String::from_utf8(out.key.as_ref().unwrap().to_vec()).unwrap();
-            let ids = seen::decode(out.value.as_ref().unwrap()).unwrap().collect();
+            let ids = seen::decode(out.value.as_ref().unwrap()).unwrap().map(|(id, _)| id).collect();
             (key, ids, out.headers.text(header::ACCEPTED).unwrap().parse().unwrap())
         })
         .collect();

@@ -71,6 +71,7 @@ pub(super) struct Names {
     types: Mutex<HashSet<String>>,
     demanding: Mutex<Option<Arc<EventType>>>,
     deprecated: AtomicBool,
+    has_window: AtomicBool,
     limits: Mutex<(Allowance, Allowance)>,
     appearing: Mutex<Vec<(String, String)>>,
     caught_up: watch::Sender<bool>,
@@ -306,6 +307,7 @@ impl Names {
             types: Mutex::new(HashSet::from(["invoice.paid".to_owned()])),
             demanding: Mutex::default(),
             deprecated: AtomicBool::new(false),
+            has_window: AtomicBool::new(false),
             limits: Mutex::default(),
             appearing: Mutex::default(),
             caught_up: watch::Sender::new(false),
@@ -335,6 +337,11 @@ impl Names {
     /// The event type should not be sent any more.
     pub(super) fn deprecate(&self) {
         self.deprecated.store(true, Ordering::SeqCst);
+    }
+
+    /// The application says how long an id counts as a repeat.
+    pub(super) fn give_window(&self) {
+        self.has_window.store(true, Ordering::SeqCst);
     }
 
     /// What the event type of the tests asks of an event.
@@ -407,7 +414,9 @@ impl Directory for Names {
 
     fn event_type(&self, of: ApplicationId, name: &str) -> Option<Declared> {
         let (senders, demanding) = (self.senders_of(of)?, self.demanding.lock().clone());
-        let declared = Declared { demanding, is_deprecated: self.deprecated.load(Ordering::SeqCst), senders };
+        let (is_deprecated, is_repeat_told) =
+            (self.deprecated.load(Ordering::SeqCst), !self.has_window.load(Ordering::SeqCst));
+        let declared = Declared { demanding, is_deprecated, senders, is_repeat_told };
         self.types.lock().contains(name).then_some(declared)
     }
 

@@ -22,6 +22,17 @@ async fn beyond_the_days_quota_is_a_429_that_is_not_to_be_repeated() {
 }
 
 #[tokio::test]
+async fn where_the_application_says_how_long_an_id_is_a_repeat_the_fan_out_tells_it() {
+    let fixture = Fixture::start().await;
+    fixture.directory.give_window();
+    let event = event(r#","event_id":"a""#);
+    for _ in 0..2 {
+        assert_eq!(fixture.send(&event).await.status, 201);
+    }
+    assert_eq!(fixture.publisher.count(), 2);
+}
+
+#[tokio::test]
 async fn beyond_the_rate_is_a_429_that_says_when_to_try_again() {
     let fixture = Fixture::with(|config| config.replicas = Some(100), None).await;
     // The share of this replica is one in 50 s: no second of the test's own makes a difference.

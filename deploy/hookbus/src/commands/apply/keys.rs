@@ -170,6 +170,7 @@ impl Kind {
                 "unknown_event_types",
                 "limits",
                 "log_retention_days",
+                "dedup_window_ms",
                 "secrets",
             ],
             Self::Secret => &["name", "token", "role", "expires_at"],
