@@ -18,6 +18,7 @@
 //! What it leaves to others: delivering (the delivery worker), and knowing what happened (`crate::log`).
 
 mod ask;
+mod cancelled;
 mod erase;
 mod estimate;
 mod known;
@@ -26,6 +27,7 @@ mod queue;
 mod resend;
 mod room;
 mod step;
+mod under_way;
 mod view;
 mod work;
 
@@ -59,6 +61,7 @@ use crate::config::Deps;
 use crate::error::Error;
 use crate::etag::Preconditions;
 use crate::problem::{Problem, unavailable};
+use crate::store::Store;
 
 /// Jobs of an application that have not ended.
 const MOST_OPEN: usize = 100;
@@ -92,7 +95,7 @@ struct JobsInner {
 /// What becomes of a job at somebody's request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum JobChange {
-    /// Nothing more of it is written.
+    /// Nothing more of it is written, and what is queued of it is not sent.
     Cancel,
     /// Nothing more of it is written until it is resumed.
     Pause,
@@ -123,7 +126,7 @@ impl Jobs {
     ///
     /// # Errors
     /// A Kafka client cannot be made.
-    pub(crate) async fn start(deps: &Deps, read: ReadForJobs) -> Result<Self, Error> {
+    pub(crate) async fn start(deps: &Deps, store: Store, read: ReadForJobs) -> Result<Self, Error> {
         let view = JobsView::default();
         let (follow, stop) = (
             view.clone().follow(deps.connection.clone(), Arc::clone(&deps.topics.jobs)),
@@ -137,7 +140,7 @@ impl Jobs {
             Ok::<_, std::convert::Infallible>(())
         });
         let sink = AskSink::start(deps, transactional_id(&deps.kafka, "ask")).await?;
-        deps.tasks.spawn("control-resends", run(deps.clone(), read));
+        deps.tasks.spawn("control-resends", run(deps.clone(), store, read));
         Ok(Self::new(view.clone(), AskWriter::new(sink, view)))
     }
 
@@ -338,7 +341,7 @@ fn action(kind: JobKind) -> &'static str {
 }
 
 /// Runs jobs until shutdown is requested.
-async fn run(deps: Deps, read: ReadForJobs) -> Result<(), Error> {
+async fn run(deps: Deps, store: Store, read: ReadForJobs) -> Result<(), Error> {
     let shutdown = deps.tasks.shutdown().clone();
     tokio::select! {
         () = deps.catalog.caught_up() => {}
@@ -361,7 +364,7 @@ async fn run(deps: Deps, read: ReadForJobs) -> Result<(), Error> {
         writes: [&topics.jobs, &topics.deliveries, &topics.attempts, &topics.retried].map(Arc::clone).into(),
         ..stage::Options::of(Role::Control, &deps.kafka, vec![topics.jobs.to_string()])
     };
-    let steps = Steps::new(&deps, read, offsets.clone(), JobsMetrics::new(&deps.registry)?);
+    let steps = Steps::new(&deps, read, offsets.clone(), (store, JobsMetrics::new(&deps.registry)?));
     let (connection, transaction_timeout) = (deps.connection.clone(), deps.kafka.transaction_timeout);
     let work = ResendsWork::new(steps, JobsRestorer { connection, offsets, transaction_timeout });
     let Deps { connection, kafka, topics, registry, health, .. } = deps;

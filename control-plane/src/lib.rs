@@ -159,7 +159,7 @@ impl ControlPlane {
         let accepted =
             AcceptedEvents::new(deps.catalog.clone(), log.clone(), &deps.topics, config.sources.decoded_limit);
         let rejected = RejectedReader::start(&deps)?;
-        let jobs = Jobs::start(&deps, (log.clone(), accepted.clone(), rejected.clone())).await?;
+        let jobs = Jobs::start(&deps, store.clone(), (log.clone(), accepted.clone(), rejected.clone())).await?;
         let app = Arc::new(App::new(config, &deps, store, (health, (log, accepted, rejected), jobs), metrics)?);
         Ok(Self { app, deps })
     }

@@ -273,7 +273,8 @@ fn find(snapshot: &Snapshot, key: &ControlKey) -> Option<ControlObject> {
         | ControlKey::RetiredApplication(_)
         | ControlKey::EventType(..)
         | ControlKey::Source(..)
-        | ControlKey::KeptAnswer(..) => None,
+        | ControlKey::KeptAnswer(..)
+        | ControlKey::CancelledJob(..) => None,
     }
 }
 

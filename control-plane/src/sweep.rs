@@ -1,4 +1,5 @@
-//! What nobody asks for any more, removed bit by bit: what a deleted application has left behind, and answers whose day is over.
+//! What nobody asks for any more, removed bit by bit: what a deleted application has left behind, and answers whose day is over,
+//! and that jobs were cancelled, once no copy of them can be left.
 //!
 //! Deleting an application is one small write: from then on nothing in it is found, nothing matches and no token of it opens
 //! anything. Its objects follow in batches with pauses between them, so that a million of them stand in nobody's way. They are
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use catalog::{Catalog, Snapshot};
 use chassis::clock;
+use schemas::control::ControlKey;
 use tracing::{info, warn};
 
 use crate::actor::Actor;
@@ -58,22 +60,32 @@ pub(crate) async fn run(deps: Deps, store: Store, metrics: ControlMetrics) -> Re
     }
 }
 
-/// Removes the answers whose time is over. What another replica has removed meanwhile is not there any more when it is decided.
+/// Removes what is kept for a time that is over. What another replica has removed meanwhile is not there any more when it is decided.
 pub(crate) async fn expire(catalog: &Catalog, store: &Store) {
-    while !catalog.read().expired_answers(clock::now_ms(), 1).is_empty() {
+    while !expired(&catalog.read(), clock::now_ms(), 1).is_empty() {
         let decide = |snapshot: &Snapshot, moment: Moment| {
-            let expired = snapshot.expired_answers(moment.now_ms, BATCH);
+            let expired = expired(snapshot, moment.now_ms, BATCH);
             Ok(Decision::of(expired.into_iter().map(Change::Remove).collect(), ()))
         };
         let pause = match store.write_own(&Actor::system("sweep"), decide).await {
             Ok(()) => PAUSE,
             Err(problem) => {
-                warn!(detail = problem.into_detail(), "cannot remove answers whose time is over, trying again");
+                warn!(
+                    detail = problem.into_detail(),
+                    "cannot remove what was kept for a time that is over, trying again"
+                );
                 RETRY
             }
         };
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Answers and cancelled jobs whose time is over, at most so many.
+fn expired(snapshot: &Snapshot, now_ms: i64, limit: usize) -> Vec<ControlKey> {
+    let mut expired = snapshot.expired_answers(now_ms, limit);
+    expired.extend(snapshot.expired_cancelled_jobs(now_ms, limit - expired.len()));
+    expired
 }
 
 /// Removes all that is there to be removed.

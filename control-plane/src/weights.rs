@@ -140,6 +140,7 @@ fn turns_off(snapshot: &Snapshot, change: &Change) -> bool {
         | ControlObject::Source(_)
         | ControlObject::SchemaRegistry(_)
         | ControlObject::KeptAnswer(_)
+        | ControlObject::CancelledJob(_)
         | ControlObject::EventType(_) => false,
     }
 }

@@ -52,7 +52,7 @@ use std::sync::Arc;
 use catalog::Subscription;
 use hashbrown::{HashMap, HashSet};
 use schemas::delivery::Delivery;
-use schemas::ids::SubscriptionId;
+use schemas::ids::{ApplicationId, JobId, SubscriptionId};
 
 use crate::classify::AttemptVerdict;
 use crate::flaws::{self, Flaw};
@@ -88,6 +88,12 @@ use self::windows::Windows;
 pub(crate) trait Lookup {
     /// A subscription, if it exists.
     fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>>;
+
+    /// Whether a job of an application was cancelled: nothing that it has written is sent any more.
+    fn is_cancelled(&self, application: ApplicationId, job: JobId) -> bool;
+
+    /// How often a job was cancelled: another number than before says that what waits is to be looked at again.
+    fn cancelled_came(&self) -> u64;
 }
 
 /// What the engine decides by.
@@ -218,6 +224,8 @@ pub(crate) struct Engine<L> {
     awaited: HashMap<Epoch, Awaited>,
     /// Changes of lists, in order.
     changes: Vec<LaneChange>,
+    /// How often a job was cancelled when what waits was last looked at for that.
+    cancelled_seen: u64,
     /// What `status` is told of lanes one by one.
     recent: RecentLanes,
 }
@@ -256,6 +264,7 @@ impl<L: Lookup> Engine<L> {
             read_backs: ReadBacks::default(),
             awaited: HashMap::new(),
             changes: Vec::new(),
+            cancelled_seen: 0,
             recent: RecentLanes::default(),
         }
     }

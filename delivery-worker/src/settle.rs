@@ -33,7 +33,7 @@ pub(crate) enum End {
         /// The endpoint wants nothing any more.
         endpoint_gone: bool,
     },
-    /// Its subscription is deleted or disabled.
+    /// Its subscription is deleted or disabled, its job was cancelled, or somebody gave it up.
     Cancelled(&'static str),
     /// Another retry went in its place: it is dropped, and its delivery goes on, or has ended, without it.
     Superseded(SupersededRetry),

@@ -125,6 +125,20 @@ pub(crate) fn delivery(event: &str, number: u128) -> Delivery {
     Delivery::decode(&record(event, number, i64::MAX)).unwrap()
 }
 
+/// The record of a delivery that a job has made.
+pub(crate) fn sent_again(event: &str, number: u128, job: JobId) -> Record {
+    let again = Again {
+        job,
+        made_by: MadeBy::Replay,
+        deadline_ms: i64::MAX,
+        control_offset: 9,
+        redrives: None,
+        is_once: false,
+    };
+    let OutRecord { key, value, headers, .. } = delivery(event, number).again(Arc::from("hookbus.deliveries"), again);
+    Record { offset: 0, timestamp_ms: 0, key, value, headers }
+}
+
 /// One attempt of it that somebody asked for.
 pub(crate) fn once(event: &str, number: u128) -> Delivery {
     let again = Again {

@@ -35,7 +35,7 @@ use catalog::{Catalog, Subscription};
 use chassis::limited::Limited;
 use chassis::status::Facts;
 use kafka::{Claimed, Epoch, Lease, Output, Ownership, ReadingWatch, Restored};
-use schemas::ids::SubscriptionId;
+use schemas::ids::{ApplicationId, JobId, SubscriptionId};
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{OutRecord, Record};
 use stage::{Batch as Sealed, Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
@@ -100,6 +100,14 @@ struct FromCatalog(Catalog);
 impl Lookup for FromCatalog {
     fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
         self.0.read().subscription(id).cloned()
+    }
+
+    fn is_cancelled(&self, application: ApplicationId, job: JobId) -> bool {
+        self.0.read().cancelled_job(application, job).is_some()
+    }
+
+    fn cancelled_came(&self) -> u64 {
+        self.0.read().cancelled_came()
     }
 }
 

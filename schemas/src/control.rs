@@ -6,6 +6,7 @@
 
 mod answer;
 mod application;
+mod cancelled_job;
 mod organization;
 pub mod schema_registry;
 mod sealed;
@@ -20,11 +21,13 @@ use uuid::Uuid;
 
 use crate::event_type::EventTypeName;
 use crate::ids::{
-    AnswerId, ApplicationId, OrganizationId, SchemaRegistryId, SecretId, ServiceTokenId, SourceId, SubscriptionId,
+    AnswerId, ApplicationId, JobId, OrganizationId, SchemaRegistryId, SecretId, ServiceTokenId, SourceId,
+    SubscriptionId,
 };
 
 pub use answer::{KEPT_MS, KeptAnswer};
 pub use application::{Application, ApplicationSecret, EventType, RetiredApplication, UnknownEventTypes};
+pub use cancelled_job::{CANCELLED_MS, CancelledJob, MAX_CANCELLED_JOBS};
 pub use organization::{Limits, Organization, ServiceToken, TokenRole};
 pub use schema_registry::{RegistryAuth, SchemaRegistry};
 pub use source::{SourceFormat, SourceStart, TopicSource};
@@ -62,6 +65,8 @@ pub enum ControlKey {
     SchemaRegistry(SchemaRegistryId),
     /// `answer/organization/id`, `answer/-/id` of the operator
     KeptAnswer(Option<OrganizationId>, AnswerId),
+    /// `cancelled_job/application/job`
+    CancelledJob(ApplicationId, JobId),
 }
 
 /// An object of the catalog.
@@ -87,6 +92,8 @@ pub enum ControlObject {
     SchemaRegistry(Box<SchemaRegistry>),
     /// What a request was answered, for a repeat of it.
     KeptAnswer(KeptAnswer),
+    /// A job of which nothing more is sent. Whoever does not know it sends what is queued.
+    CancelledJob(CancelledJob),
 }
 
 /// AES-256-GCM ciphertext, all parts base64.
@@ -124,6 +131,7 @@ impl fmt::Display for ControlKey {
             Self::SchemaRegistry(id) => write!(f, "schema_registry/-/{id}"),
             Self::KeptAnswer(Some(organization), id) => write!(f, "answer/{organization}/{id}"),
             Self::KeptAnswer(None, id) => write!(f, "answer/-/{id}"),
+            Self::CancelledJob(application, id) => write!(f, "cancelled_job/{application}/{id}"),
         }
     }
 }
@@ -147,6 +155,7 @@ impl ControlKey {
             "schema_registry" if scope == "-" => Some(Self::SchemaRegistry(uuid(id)?.into())),
             "answer" if scope == "-" => Some(Self::KeptAnswer(None, uuid(id)?.into())),
             "answer" => Some(Self::KeptAnswer(Some(uuid(scope)?.into()), uuid(id)?.into())),
+            "cancelled_job" => Some(Self::CancelledJob(uuid(scope)?.into(), uuid(id)?.into())),
             _unknown => None,
         }
     }
@@ -169,6 +178,7 @@ impl ControlObject {
             Self::Source(it) => ControlKey::Source(it.organization_id, it.source_id),
             Self::SchemaRegistry(it) => ControlKey::SchemaRegistry(it.schema_registry_id),
             Self::KeptAnswer(it) => ControlKey::KeptAnswer(it.organization_id, it.answer_id),
+            Self::CancelledJob(it) => ControlKey::CancelledJob(it.application_id, it.job_id),
         }
     }
 
@@ -188,6 +198,7 @@ impl ControlObject {
             Self::Source(it) => serde_json::to_vec(it),
             Self::SchemaRegistry(it) => serde_json::to_vec(it),
             Self::KeptAnswer(it) => serde_json::to_vec(it),
+            Self::CancelledJob(it) => serde_json::to_vec(it),
         }
     }
 
@@ -207,6 +218,7 @@ impl ControlObject {
             ControlKey::Source(..) => Self::Source(serde_json::from_slice(value)?),
             ControlKey::SchemaRegistry(_) => Self::SchemaRegistry(serde_json::from_slice(value)?),
             ControlKey::KeptAnswer(..) => Self::KeptAnswer(serde_json::from_slice(value)?),
+            ControlKey::CancelledJob(..) => Self::CancelledJob(serde_json::from_slice(value)?),
         })
     }
 }

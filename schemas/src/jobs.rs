@@ -25,12 +25,14 @@ mod packed;
 mod rejections;
 mod replays;
 mod words;
+mod written;
 
 pub use self::owner::JobOwner;
 pub use self::packed::PackedIds;
 pub use self::rejections::JobRejections;
 pub use self::replays::{JobReplays, ReplayOutcome, ReplayTo};
 pub use self::words::{JobKind, JobSkip, JobState};
+pub use self::written::{JobWritten, MAX_GOALS};
 
 /// Current version of both records.
 pub const VERSION: u8 = 1;
@@ -171,6 +173,9 @@ pub struct JobProgress {
     /// Where its next part begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Whom it has written for, as far as that is not known to have ended; absent: nothing, or an older build ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_to: Option<JobWritten>,
     /// A sentence about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -335,6 +340,7 @@ impl JobProgress {
             ended_ms: None,
             counts,
             cursor: None,
+            written_to: None,
             detail: None,
             waiting_for: None,
         }
@@ -355,7 +361,7 @@ impl JobProgress {
     /// The same, ended.
     #[must_use]
     pub fn ended(self, state: JobState, now_ms: i64) -> Self {
-        Self { state, ended_ms: Some(now_ms), cursor: None, waiting_for: None, ..self }
+        Self { state, ended_ms: Some(now_ms), cursor: None, written_to: None, waiting_for: None, ..self }
     }
 
     /// Reads a record's value.
@@ -364,6 +370,12 @@ impl JobProgress {
     /// It is none.
     pub fn decode(value: &[u8]) -> Result<Self, JobError> {
         Ok(serde_json::from_slice(value)?)
+    }
+
+    /// Whom it has written for. Where an older build ran it, and did not say: as many as it wrote, for all together.
+    #[must_use]
+    pub fn written(&self) -> JobWritten {
+        self.written_to.clone().unwrap_or_else(|| JobWritten::untold(self.counts.written))
     }
 
     /// As a record's value.

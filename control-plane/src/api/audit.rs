@@ -150,7 +150,8 @@ impl AuditScope {
                 ControlKey::ApplicationSecret(id, _)
                 | ControlKey::RetiredApplication(id)
                 | ControlKey::EventType(id, _)
-                | ControlKey::Subscription(id, _),
+                | ControlKey::Subscription(id, _)
+                | ControlKey::CancelledJob(id, _),
             ) => application(id),
             Some(ControlKey::KeptAnswer(organization, _)) => Self { organization, application: None },
             // The operator's own.

@@ -125,7 +125,8 @@ pub(super) async fn get(State(app): State<Arc<App>>, principal: Principal, Path(
 
 /// Cancel a job
 ///
-/// Nothing more of it is written, also where it has not begun. What is on its way already is delivered.
+/// Nothing more of it is written, also where it has not begun. What is queued of it is cancelled, with the reason `job_cancelled`, and so is
+/// a retry when it comes back; what is in flight ends as it does.
 #[utoipa::path(
     post, path = "/api/v1/jobs/{job_id}/cancel", operation_id = "jobs.cancel", tag = "jobs",
     params(("job_id" = String, Path, description = "Its id", format = Uuid)),

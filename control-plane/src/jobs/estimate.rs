@@ -336,8 +336,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use delivery_log::{
-        AcceptedCounts, BucketQuery, Coordinates, Coverage, Day, DaySummary, EventName, Forgotten, LogChunk, LogPage,
-        MinuteBucket, OpenDelivery, Projected, RowPosition, StoreAnswer,
+        AcceptedCounts, BucketQuery, Coordinates, Coverage, Day, DaySummary, EndedOnDay, EndedQuery, EventName,
+        Forgotten, LogChunk, LogPage, MinuteBucket, OpenDelivery, Projected, RowPosition, StoreAnswer,
     };
     use schemas::ids::{DeliveryId, SubscriptionId};
     use tokio::sync::watch;
@@ -409,6 +409,10 @@ mod tests {
 
         fn histories(&self, _: ApplicationId, _: Vec<(DeliveryId, Day)>) -> StoreAnswer<'_, Vec<Fact>> {
             Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn ended(&self, _: EndedQuery) -> StoreAnswer<'_, Vec<EndedOnDay>> {
+            unreachable!("nobody asks")
         }
 
         fn bind(&self, _: String) -> StoreAnswer<'_, bool> {

@@ -14,6 +14,7 @@ use schemas::jobs::{JobError, JobKey, JobProgress, JobSkip, JobState};
 use schemas::record::Record;
 
 use super::known::{KnownJob, KnownJobs};
+use super::step::LeftOut;
 
 /// How long a part cannot be made before it is written why: what passes in a moment is nobody's business.
 const STALLED: Duration = Duration::from_secs(10);
@@ -55,6 +56,8 @@ struct LinedJob {
     not_before: Option<Instant>,
     /// When its rate lets the part begin, or let it.
     due: Option<Instant>,
+    /// Its end, which waits for no rate, could not be written: not before.
+    ends_after: Option<Instant>,
 }
 
 /// How many parts may begin.
@@ -185,7 +188,11 @@ impl JobQueue {
             }
             let PartOf::Waits = lined.part else { continue };
             let Some(job) = self.known.job(lined.job) else { continue };
-            if job.definition.cancelled_ms.is_none() {
+            if job.definition.cancelled_ms.is_some() {
+                if lined.ends_after.is_some_and(|at| at > now) {
+                    continue;
+                }
+            } else {
                 let is_time = lined.not_before.is_none_or(|at| at <= now);
                 if job.definition.paused_ms.is_some() || !is_time {
                     continue;
@@ -243,6 +250,7 @@ impl JobQueue {
             return None;
         };
         let stall = self.stalls.entry(lined.job).or_insert(JobStall { since: now, told: None });
+        lined.ends_after = job.definition.cancelled_ms.map(|_| until);
         let is_stopped = job.definition.cancelled_ms.is_some() || job.definition.paused_ms.is_some();
         let is_told = job.progress.as_ref().is_some_and(|progress| progress.waiting_for.as_deref() == Some(why));
         let is_soon = stall.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_AGAIN);
@@ -277,12 +285,17 @@ impl JobQueue {
         true
     }
 
-    /// So many outputs of a part that is written are left out, for Kafka takes none so large: how far the job is then.
-    pub(super) fn leave_out(&mut self, job: JobId, count: u64) -> Option<JobProgress> {
+    /// Outputs of a part that is written are left out, for Kafka takes none so large: how far the job is then.
+    pub(super) fn leave_out(&mut self, job: JobId, left_out: &LeftOut) -> Option<JobProgress> {
         let lined = self.line.get_mut(self.places.get(&job)?)?;
         let PartOf::Written(progress) = &mut lined.part else { return None };
-        progress.counts.written = progress.counts.written.saturating_sub(count);
-        (0..count).for_each(|_| progress.counts.skip(JobSkip::TooLarge));
+        for goal in left_out {
+            progress.counts.written = progress.counts.written.saturating_sub(1);
+            progress.counts.skip(JobSkip::TooLarge);
+            if let (Some(goal), Some(written)) = (goal, &mut progress.written_to) {
+                written.take_back(*goal);
+            }
+        }
         Some(JobProgress::clone(progress))
     }
 
@@ -327,7 +340,7 @@ impl JobQueue {
     }
 
     fn line_up(&mut self, job: JobId, (not_before, due): (Option<Instant>, Option<Instant>)) {
-        self.line.insert(self.next_place, LinedJob { job, part: PartOf::Waits, not_before, due });
+        self.line.insert(self.next_place, LinedJob { job, part: PartOf::Waits, not_before, due, ends_after: None });
         self.places.insert(job, self.next_place);
         self.next_place += 1;
     }

@@ -3,6 +3,7 @@
 
 mod in_order;
 pub(super) mod letters;
+mod part;
 mod rejections;
 pub(super) mod replay;
 pub(super) mod replays;
@@ -11,28 +12,32 @@ mod retry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, Subscription};
+use catalog::{Catalog, Snapshot, Subscription};
 use chassis::clock;
-use delivery_log::{Coordinates, Fact, LoggedEvent};
+use delivery_log::{Coordinates, DeliveryStore, Fact, LoggedEvent};
 use kafka::{Lease, Offsets};
 use schemas::attempt::Kind;
 use schemas::control::Application;
 use schemas::delivery::{Again, Delivery, MadeBy, Origin, RecordPlace};
 use schemas::ids::{ApplicationId, DeliveryId, OrganizationId, SubscriptionId};
-use schemas::jobs::{JobDefinition, JobKey, JobProgress, JobSkip, JobState, JobSubject};
+use schemas::jobs::{JobDefinition, JobKey, JobProgress, JobState, JobSubject};
 use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
 use uuid::Uuid;
 
+use self::part::{JobPart, ended_query};
+use super::cancelled;
 use super::known::KnownJob;
 use super::metrics::JobsMetrics;
 use super::work::job_record;
+use crate::actor::Actor;
 use crate::config::Deps;
 use crate::log::DeliveryLog;
 use crate::log::accepted::AcceptedEvents;
 use crate::log::letters::letter;
 use crate::problem::Problem;
 use crate::rejections::RejectedReader;
+use crate::store::{Moment, Store};
 
 /// Between two looks at whether the log is where it has to be.
 const LOOK: Duration = Duration::from_millis(50);
@@ -49,6 +54,8 @@ pub(super) struct Steps {
     /// Ends of what was written, whether or not its transaction is over: what is behind an open one counts, too.
     offsets: Offsets,
     rejected: RejectedReader,
+    /// Of `control`, for what workers are told.
+    store: Store,
     metrics: JobsMetrics,
 }
 
@@ -68,17 +75,11 @@ pub(super) enum StepOutcome {
     },
 }
 
-/// A part that is being put together.
-#[derive(Debug)]
-struct JobPart {
-    outputs: Vec<OutRecord>,
-    progress: JobProgress,
-    /// Bytes of what is written.
-    bytes: usize,
-}
-
 /// What parts are made of.
 pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader);
+
+/// Outputs that are left out: whom each is for, where it is a delivery.
+pub(super) type LeftOut = Vec<Option<SubscriptionId>>;
 
 /// Why a part cannot be made now.
 type NotNow = String;
@@ -90,9 +91,10 @@ impl Steps {
         deps: &Deps,
         (log, accepted, rejected): ReadForJobs,
         offsets: Offsets,
-        metrics: JobsMetrics,
+        (store, metrics): (Store, JobsMetrics),
     ) -> Self {
-        Self { topics: deps.topics.clone(), catalog: deps.catalog.clone(), log, accepted, offsets, rejected, metrics }
+        let (topics, catalog) = (deps.topics.clone(), deps.catalog.clone());
+        Self { topics, catalog, log, accepted, offsets, rejected, store, metrics }
     }
 
     /// The next part of a job.
@@ -105,6 +107,28 @@ impl Steps {
             JobSubject::Rejections(of) => self.rejections(&job, of).await,
         };
         made.unwrap_or_else(StepOutcome::Later)
+    }
+
+    /// The end of a job that is cancelled. Where copies of it may be queued, workers are told first that none of them is sent: whoever
+    /// dies in between leaves a job whose end is yet to be written.
+    pub(super) async fn cancelled(&self, job: KnownJob) -> StepOutcome {
+        if cancelled::has_copies(&job) {
+            let asked = Arc::clone(&job.definition);
+            let decide = move |snapshot: &Snapshot, moment: Moment| Ok(cancelled::decide(snapshot, &asked, moment));
+            if let Err(problem) = self.store.write_own(&Actor::system("jobs"), decide).await {
+                return StepOutcome::Later(problem.into_detail());
+            }
+        }
+        let now_ms = clock::now_ms();
+        let progress = job.progress.unwrap_or_else(|| JobProgress::begun(job.definition.job_id, now_ms));
+        let progress = progress.ended(JobState::Cancelled, now_ms);
+        StepOutcome::Made { outputs: Vec::new(), progress, pause: Duration::ZERO }
+    }
+
+    /// A part of a job that may have only so much under way. The log has to be current, and still the same once the part is made.
+    async fn bounded(&self, store: &dyn DeliveryStore, job: &KnownJob) -> Result<JobPart, NotNow> {
+        let ended = store.ended(ended_query(job)).await.map_err(|error| error.to_string())?;
+        Ok(JobPart::of(job).bounded(ended, job.definition.rate_per_second, clock::now_ms()))
     }
 
     /// Whether a part may take long: it waits for the log, which may be behind or be made anew for hours, or reads
@@ -141,9 +165,13 @@ impl Steps {
         job_record(lease, key, None)
     }
 
-    /// A part's outputs without those that are refused, and how many of them are missing. What says of one that it was sent is missing
+    /// A part's outputs without those that are refused, and which of them are missing. What says of one that it was sent is missing
     /// with it, and the record of how far the job is, which is to be written anew.
-    pub(super) fn without(&self, outputs: Vec<OutRecord>, is_refused: impl Fn(usize) -> bool) -> (Vec<OutRecord>, u64) {
+    pub(super) fn without(
+        &self,
+        outputs: Vec<OutRecord>,
+        is_refused: impl Fn(usize) -> bool,
+    ) -> (Vec<OutRecord>, LeftOut) {
         without(&self.topics, outputs, is_refused)
     }
 
@@ -254,8 +282,8 @@ impl Steps {
     }
 }
 
-fn without(topics: &Topics, outputs: Vec<OutRecord>, is_refused: impl Fn(usize) -> bool) -> (Vec<OutRecord>, u64) {
-    let (mut kept, mut left_out, mut is_told) = (Vec::with_capacity(outputs.len()), 0, false);
+fn without(topics: &Topics, outputs: Vec<OutRecord>, is_refused: impl Fn(usize) -> bool) -> (Vec<OutRecord>, LeftOut) {
+    let (mut kept, mut left_out, mut is_told) = (Vec::with_capacity(outputs.len()), LeftOut::new(), false);
     for (at, output) in outputs.into_iter().enumerate() {
         let kind = output.value.as_deref().filter(|_| output.topic == topics.attempts).and_then(Kind::peek);
         if output.topic == topics.jobs || (kind == Some(Kind::Redriven) && is_told) {
@@ -263,7 +291,8 @@ fn without(topics: &Topics, outputs: Vec<OutRecord>, is_refused: impl Fn(usize) 
         }
         is_told = is_refused(at);
         if is_told {
-            left_out += 1;
+            let goal = || output.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
+            left_out.push(if output.topic == topics.deliveries { goal() } else { None });
         } else {
             kept.push(output);
         }
@@ -274,45 +303,6 @@ fn without(topics: &Topics, outputs: Vec<OutRecord>, is_refused: impl Fn(usize) 
 /// A generation that a job makes, without its deadline, which its subscription says.
 fn generation(job: &JobDefinition, made_by: MadeBy, control_offset: i64) -> Again {
     Again { job: job.job_id, made_by, deadline_ms: 0, control_offset, redrives: None, is_once: false }
-}
-
-// === impl JobPart ===
-
-impl JobPart {
-    /// Where a job goes on, or begins.
-    fn of(job: &KnownJob) -> Self {
-        let begun = || JobProgress::begun(job.definition.job_id, clock::now_ms());
-        let progress = job.progress.clone().unwrap_or_else(begun).going_on();
-        Self { outputs: Vec::new(), progress, bytes: 0 }
-    }
-
-    fn write(&mut self, record: OutRecord) {
-        self.bytes += record.size();
-        self.outputs.push(record);
-    }
-
-    fn skip(&mut self, why: JobSkip) {
-        self.progress.counts.skip(why);
-    }
-
-    /// The last part.
-    fn ended(self) -> StepOutcome {
-        let progress = self.progress.ended(JobState::Done, clock::now_ms());
-        StepOutcome::Made { outputs: self.outputs, progress, pause: Duration::ZERO }
-    }
-
-    /// The last part of a job that cannot be done.
-    fn failed(self, why: &str) -> StepOutcome {
-        let progress = self.progress.ended(JobState::Failed, clock::now_ms());
-        let progress = JobProgress { detail: Some(why.to_owned()), ..progress };
-        StepOutcome::Made { outputs: Vec::new(), progress, pause: Duration::ZERO }
-    }
-
-    /// Another one follows, from here on.
-    fn followed(mut self, cursor: String, pause: Duration) -> StepOutcome {
-        self.progress.cursor = Some(cursor);
-        StepOutcome::Made { outputs: self.outputs, progress: self.progress, pause }
-    }
 }
 
 #[cfg(test)]
@@ -340,14 +330,17 @@ mod tests {
             let (one, two) = (sent("one"), sent("two"));
             vec![one, told(Kind::Redriven), two, told(Kind::Redriven), output(&topics.jobs, b"{}".to_vec())]
         };
-        let texts = |(kept, left_out): (Vec<OutRecord>, u64)| {
+        let texts = |(kept, left_out): (Vec<OutRecord>, LeftOut)| {
             let first = |output: &OutRecord| output.value.as_deref().unwrap()[0];
-            (kept.iter().map(first).collect::<Vec<u8>>(), left_out)
+            (kept.iter().map(first).collect::<Vec<u8>>(), left_out.len())
         };
         assert_eq!(texts(without(&topics, outputs(), |at| at == 0)), (b"t{".to_vec(), 1));
         assert_eq!(texts(without(&topics, outputs(), |at| at == 0 || at == 2)), (Vec::new(), 2));
         assert_eq!(texts(without(&topics, outputs(), |_| false)), (b"o{t{".to_vec(), 0), "but for the job's own");
         let discarded = vec![told(Kind::Discarded), told(Kind::Discarded), output(&topics.jobs, b"{}".to_vec())];
         assert_eq!(texts(without(&topics, discarded, |at| at == 1)), (b"{".to_vec(), 1));
+        let goal = SubscriptionId(Uuid::from_u128(7));
+        let keyed = OutRecord { key: Some(schemas::delivery::key(goal)), ..sent("one") };
+        assert_eq!(without(&topics, vec![keyed, told(Kind::Redriven)], |at| at == 0).1, [Some(goal)]);
     }
 }

@@ -14,7 +14,7 @@ use chassis::status::Facts;
 use futures_util::future::select_all;
 use kafka::{Epoch, KafkaError, Lease, Ownership, PositionClaim, ReadingWatch, Restored};
 use schemas::ids::JobId;
-use schemas::jobs::{JobKey, JobProgress, JobState};
+use schemas::jobs::JobKey;
 use schemas::record::{Headers, OutRecord, Record};
 use stage::{Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
 use tracing::{error, warn};
@@ -142,7 +142,8 @@ impl ResendsWork {
 
     /// Has the next parts made of those that may go on.
     fn begin(&mut self, now: Now) {
-        let is_long = |job: &KnownJob| self.steps.may_take_long(&job.definition);
+        let is_long =
+            |job: &KnownJob| job.definition.cancelled_ms.is_none() && self.steps.may_take_long(&job.definition);
         let mut under_way: BTreeMap<Epoch, (usize, usize)> = BTreeMap::new();
         for step in &self.under_way {
             let (all, long) = under_way.entry(step.at.0).or_default();
@@ -156,16 +157,12 @@ impl ResendsWork {
                 owned.queue.begin(place);
             }
             let at = (epoch, place);
-            if job.definition.cancelled_ms.is_some() {
-                let begun = || JobProgress::begun(job.definition.job_id, now.wall_ms);
-                let progress = job.progress.clone().unwrap_or_else(begun);
-                let progress = progress.ended(JobState::Cancelled, now.wall_ms);
-                let outcome = StepOutcome::Made { outputs: Vec::new(), progress, pause: Duration::ZERO };
-                self.made.push(MadeStep { at, job, outcome });
-                continue;
-            }
-            let (steps, asked) = (Arc::clone(&self.steps), job.clone());
-            let step = Box::pin(async move { steps.next(asked).await });
+            let (steps, asked, is_cancelled) =
+                (Arc::clone(&self.steps), job.clone(), job.definition.cancelled_ms.is_some());
+            let step =
+                Box::pin(
+                    async move { if is_cancelled { steps.cancelled(asked).await } else { steps.next(asked).await } },
+                );
             self.under_way.push(StepUnderWay { at, job, step });
         }
     }
@@ -279,7 +276,7 @@ impl Work for ResendsWork {
         };
         let (mut kept, left_out) = self.steps.without(outputs, is_refused);
         if let Some(owned) = self.partitions.get_mut(&lease.epoch)
-            && let Some(progress) = owned.queue.leave_out(id, left_out)
+            && let Some(progress) = owned.queue.leave_out(id, &left_out)
         {
             kept.push(self.steps.progress_record(lease, &progress)?);
         }

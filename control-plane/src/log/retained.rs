@@ -10,8 +10,9 @@ use std::sync::Arc;
 use catalog::Catalog;
 use chassis::clock;
 use delivery_log::{
-    AcceptedCounts, BucketQuery, Coverage, Day, DaySummary, DeliveryStore, EventName, EventQuery, Fact, FactQuery,
-    Forgotten, LogChunk, LogPage, LoggedEvent, MinuteBucket, OpenDelivery, Projected, StoreAnswer, Times,
+    AcceptedCounts, BucketQuery, Coverage, Day, DaySummary, DeliveryStore, EndedOnDay, EndedQuery, EventName,
+    EventQuery, Fact, FactQuery, Forgotten, LogChunk, LogPage, LoggedEvent, MinuteBucket, OpenDelivery, Projected,
+    StoreAnswer, Times,
 };
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use tokio::sync::watch;
@@ -199,6 +200,11 @@ impl DeliveryStore for RetainedStore {
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {
         let times = self.times(query.application, query.times);
         self.store.buckets(BucketQuery { times, ..query })
+    }
+
+    // What a job may still have under way is none of the application's log: it goes with its day.
+    fn ended(&self, query: EndedQuery) -> StoreAnswer<'_, Vec<EndedOnDay>> {
+        self.store.ended(query)
     }
 
     fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts> {

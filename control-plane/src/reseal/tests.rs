@@ -116,6 +116,7 @@ async fn everything_is_sealed_with_the_current_key_and_says_the_same() {
                 | ControlObject::Application(_)
                 | ControlObject::RetiredApplication(_)
                 | ControlObject::KeptAnswer(_)
+                | ControlObject::CancelledJob(_)
                 | ControlObject::Source(_)
                 | ControlObject::EventType(_) => {
                     assert!(texts.is_empty());

@@ -38,7 +38,7 @@ impl Audited {
     }
 
     /// One record per change, and one per object that something else was done with. A change that changes nothing (an object that was
-    /// not there is removed) has none, and an answer that is kept is no object.
+    /// not there is removed) has none, an answer that is kept is no object, and that a job is cancelled is audited where somebody asks for it.
     pub(crate) fn records(&self, entry: &Entry<'_>) -> Result<Vec<Audit>, serde_json::Error> {
         let mut records = Vec::with_capacity(entry.changes.len());
         for (change, before) in entry.changes.iter().zip(&self.0) {
@@ -47,8 +47,8 @@ impl Audited {
                 Change::Put(object) => Some(object.encode()?),
                 Change::Remove(_) => None,
             };
-            let is_answer = matches!(change.key(), ControlKey::KeptAnswer(..));
-            if is_answer || (before.is_none() && after.is_none()) {
+            let is_beside = matches!(change.key(), ControlKey::KeptAnswer(..) | ControlKey::CancelledJob(..));
+            if is_beside || (before.is_none() && after.is_none()) {
                 continue;
             }
             let verb = match (&before, &after) {
@@ -94,6 +94,7 @@ fn kind(key: &ControlKey) -> &'static str {
         ControlKey::Source(..) => "source",
         ControlKey::SchemaRegistry(_) => "schema_registry",
         ControlKey::KeptAnswer(..) => "answer",
+        ControlKey::CancelledJob(..) => "cancelled_job",
     }
 }
 

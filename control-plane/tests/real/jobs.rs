@@ -209,6 +209,37 @@ async fn again(world: &World) -> BTreeMap<String, Vec<Delivery>> {
     again
 }
 
+/// Dead letters, several written at once.
+async fn many_dead(world: &World, shop: &Shop, count: usize) {
+    let names: Vec<String> = (0..count).map(|number| format!("evt_{number}")).collect();
+    for some in names.chunks(50) {
+        futures_util::future::join_all(some.iter().map(|name| shop.dead(world, name))).await;
+    }
+}
+
+/// What a worker says at the end of deliveries.
+async fn delivered(world: &World, shop: &Shop, all: impl Iterator<Item = &Delivery>) {
+    for delivery in all {
+        let lifecycle = Lifecycle::of_delivery(Kind::Delivered, kafka::clock::now_ms(), delivery);
+        let value = String::from_utf8(lifecycle.encode().unwrap()).unwrap();
+        shop.write(&world.topics.attempts, value, Headers::default()).await;
+    }
+}
+
+/// Waits until a job is so.
+async fn becomes(one: &Replica, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    soon("the job is so", async {
+        loop {
+            let (status, job) = one.get(path).await;
+            if status == 200 && is_so(&job) {
+                return job;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await
+}
+
 async fn replica(world: &World, slot: &str, folder: &Path) -> Replica {
     world.replica_with(slot, super::log::at(&folder.join(slot))).await
 }
@@ -565,5 +596,73 @@ async fn an_event_of_a_topic_that_is_gone_is_expired_and_holds_up_no_other() {
     let ended = shop.ended(&one, &job).await;
     assert_eq!((&ended["state"], &ended["counts"]["skipped"]), (&json!("done"), &json!({"expired": 1})), "{ended}");
     assert_eq!(again(&world).await.into_keys().collect::<Vec<_>>(), ["evt_here"]);
+    one.stop().await;
+}
+
+/// No worker ends what is written, until one does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_deliveries_do_not_end_stops_at_the_bound_and_goes_on_as_they_do() {
+    const BOUND: usize = 500;
+    const COUNT: usize = 540;
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let one = replica(&world, "one", folder.path()).await;
+    let shop = Shop::new(&world, &one).await;
+    many_dead(&world, &shop, COUNT).await;
+    // As many as a page has, and the log is whole.
+    shop.open(&one, 250).await;
+    let asked = shop.body(json!({"filter": {"subscription_id": shop.subscription}, "rate_per_second": 125}));
+    let (status, job) = one.post("/dead_letters:redrive", asked).await;
+    assert_eq!(status, 202, "{job}");
+    let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+    let waits = becomes(&one, &path, |job| job["state"] == "waiting").await;
+    let why = format!(
+        "{BOUND} of its deliveries to subscription {} are under way: it goes on as they end",
+        shop.subscription
+    );
+    assert_eq!((&waits["waiting_for"], &waits["counts"]["written"]), (&json!(why), &json!(BOUND)), "{waits}");
+    let sent = again(&world).await;
+    assert_eq!(sent.len(), BOUND);
+    let first: Vec<&Delivery> = sent.values().flatten().take(30).collect();
+    delivered(&world, &shop, first.iter().copied()).await;
+    becomes(&one, &path, |job| job["counts"]["written"] == BOUND + 30).await;
+    // Another runner, with a log that it makes anew, counts the same.
+    one.stop().await;
+    let two = replica(&world, "two", folder.path()).await;
+    delivered(&world, &shop, sent.values().flatten().skip(30).take(5)).await;
+    becomes(&two, &path, |job| job["counts"]["written"] == BOUND + 35).await;
+    delivered(&world, &shop, sent.values().flatten().skip(35)).await;
+    let ended = shop.ended(&two, &job).await;
+    assert_eq!((&ended["state"], &ended["counts"]["written"]), (&json!("done"), &json!(COUNT)), "{ended}");
+    assert_eq!(again(&world).await.len(), COUNT);
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_told_of_a_job_that_is_cancelled_once_something_of_it_was_written() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let one = replica(&world, "one", folder.path()).await;
+    let shop = Shop::new(&world, &one).await;
+    many_dead(&world, &shop, 60).await;
+    shop.open(&one, 60).await;
+    let asked = shop.body(json!({"filter": {}, "rate_per_second": 1}));
+    let (status, begun_one) = one.post("/dead_letters:redrive", asked.clone()).await;
+    assert_eq!(status, 202, "{begun_one}");
+    let path = format!("/jobs/{}", begun_one["job_id"].as_str().unwrap());
+    begun(&one, &path).await;
+    // It waits for the first, and has written nothing.
+    let (status, queued) = one.post("/dead_letters:redrive", asked).await;
+    assert_eq!(status, 202, "{queued}");
+    for job in [&queued, &begun_one] {
+        let cancel = format!("/jobs/{}/cancel", job["job_id"].as_str().unwrap());
+        assert_eq!(one.post(&cancel, json!({})).await.0, 200);
+        assert_eq!(shop.ended(&one, job).await["state"], "cancelled");
+    }
+    let key = format!("cancelled_job/{}/{}", shop.application, begun_one["job_id"].as_str().unwrap());
+    let control = all(&world, &world.topics.control).await;
+    let keys = control.iter().filter_map(|record| String::from_utf8(record.key.as_deref()?.to_vec()).ok());
+    let told: Vec<String> = keys.filter(|key| key.starts_with("cancelled_job/")).collect();
+    assert_eq!(told, [key]);
+    let job = begun_one["job_id"].as_str().unwrap().parse().unwrap();
+    assert!(one.catalog.read().cancelled_job(shop.application, job).is_some());
     one.stop().await;
 }

@@ -102,6 +102,7 @@ fn prepare(object: ControlObject, digest: u64, offset: i64, vault: &Arc<Vault>) 
         ControlObject::Source(it) => Object::Source(Arc::from(it)),
         ControlObject::SchemaRegistry(it) => Object::SchemaRegistry(Arc::from(it)),
         ControlObject::KeptAnswer(it) => Object::KeptAnswer(Arc::new(it)),
+        ControlObject::CancelledJob(it) => Object::CancelledJob(Arc::new(it)),
         ControlObject::Subscription(it) => {
             let compiled = Subscription::new(*it, offset, Arc::clone(vault)).map_err(|error| error.to_string())?;
             Object::Subscription(Arc::new(compiled.with_digest(digest)))
@@ -122,6 +123,7 @@ fn is_ours(key: &str) -> bool {
         "source",
         "schema_registry",
         "answer",
+        "cancelled_job",
         "",
     ];
     ours.contains(&kind)

@@ -171,7 +171,8 @@ impl Snapshot {
             | Object::EventType(_)
             | Object::Source(_)
             | Object::SchemaRegistry(_)
-            | Object::KeptAnswer(_) => None,
+            | Object::KeptAnswer(_)
+            | Object::CancelledJob(_) => None,
         }
     }
 }

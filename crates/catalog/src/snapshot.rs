@@ -4,6 +4,8 @@
 //! application itself; what belongs to an application that is not there is simply not found.
 
 mod answers;
+mod cancelled;
+mod held;
 mod orphans;
 mod pages;
 mod registries;
@@ -32,6 +34,7 @@ use crate::subscription::Subscription;
 use crate::transactions::Transactions;
 
 use self::answers::AnswerTable;
+use self::cancelled::CancelledTable;
 use self::registries::RegistryTable;
 use self::sources::SourceTable;
 use self::tenants::Tenants;
@@ -67,6 +70,7 @@ pub struct Snapshot {
     sources: SourceTable,
     registries: RegistryTable,
     answers: AnswerTable,
+    cancelled: CancelledTable,
     /// Answers that are kept are not held: this process gives none.
     passes_answers: bool,
 }
@@ -190,32 +194,6 @@ impl Snapshot {
         self.digest.digest(key)
     }
 
-    /// What stands under a key.
-    pub(crate) fn held(&self, key: &ControlKey) -> Option<Object> {
-        Some(match key {
-            ControlKey::Organization(id) => Object::Organization(Arc::clone(self.organization(*id)?)),
-            ControlKey::ServiceToken(_, id) => {
-                let (lookup, token) = self.service_tokens.get(id)?;
-                Object::ServiceToken(*lookup, Arc::clone(token))
-            }
-            ControlKey::Application(_, id) => Object::Application(Arc::clone(self.application_by_id(*id)?)),
-            ControlKey::ApplicationSecret(application, id) => {
-                let (lookup, secret) = self.scopes.get(application)?.secrets.get(id)?;
-                Object::ApplicationSecret(*lookup, Arc::clone(secret))
-            }
-            ControlKey::RetiredApplication(id) => {
-                Object::RetiredApplication(Arc::clone(self.retired_application(*id)?))
-            }
-            ControlKey::EventType(application, name) => {
-                Object::EventType(Arc::clone(self.scopes.get(application)?.event_types.get(name.as_str())?))
-            }
-            ControlKey::Subscription(_, id) => Object::Subscription(Arc::clone(&self.subscriptions.get(id)?.0)),
-            ControlKey::Source(_, id) => Object::Source(Arc::clone(self.source(*id)?)),
-            ControlKey::SchemaRegistry(id) => Object::SchemaRegistry(Arc::clone(self.schema_registry(*id)?)),
-            ControlKey::KeptAnswer(_, id) => Object::KeptAnswer(Arc::clone(self.kept_answer(*id)?)),
-        })
-    }
-
     fn scope(&self, application: ApplicationId) -> Option<&Scope> {
         if self.tenants.has_application(application) { self.scopes.get(&application) } else { None }
     }
@@ -243,6 +221,8 @@ impl Snapshot {
                 }
             }
             ChangeKind::Remove(ControlKey::KeptAnswer(_, id)) => self.answers.remove(id),
+            ChangeKind::Put(Object::CancelledJob(job), ..) => self.cancelled.put(job),
+            ChangeKind::Remove(ControlKey::CancelledJob(application, id)) => self.cancelled.remove(application, id),
             ChangeKind::Put(object, digest, weight) => {
                 let key = object.key();
                 self.weigh(self.owner(&key), self.weight_under(&key), false);
@@ -304,6 +284,7 @@ impl Snapshot {
             Object::Source(it) => self.sources.put(it),
             Object::SchemaRegistry(it) => self.registries.put(it),
             Object::KeptAnswer(it) => self.answers.put(it),
+            Object::CancelledJob(it) => self.cancelled.put(it),
         }
     }
 
@@ -334,6 +315,7 @@ impl Snapshot {
             ControlKey::Source(_, id) => self.sources.remove(*id),
             ControlKey::SchemaRegistry(id) => self.registries.remove(*id),
             ControlKey::KeptAnswer(_, id) => self.answers.remove(*id),
+            ControlKey::CancelledJob(application, id) => self.cancelled.remove(*application, *id),
         }
     }
 

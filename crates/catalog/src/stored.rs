@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use schemas::control::{
-    Application, ApplicationSecret, ControlKey, ControlObject, KeptAnswer, Organization, RetiredApplication,
-    SchemaRegistry, ServiceToken, TopicSource,
+    Application, ApplicationSecret, CancelledJob, ControlKey, ControlObject, KeptAnswer, Organization,
+    RetiredApplication, SchemaRegistry, ServiceToken, TopicSource,
 };
 use vault::LookupHash;
 
@@ -25,6 +25,7 @@ pub(crate) enum Object {
     Source(Arc<TopicSource>),
     SchemaRegistry(Arc<SchemaRegistry>),
     KeptAnswer(Arc<KeptAnswer>),
+    CancelledJob(Arc<CancelledJob>),
 }
 
 /// An object of the snapshot. Cheap to take, put together when it is asked for.
@@ -46,6 +47,7 @@ impl Stored {
             Object::Source(it) => ControlObject::Source(Box::new((**it).clone())),
             Object::SchemaRegistry(it) => ControlObject::SchemaRegistry(Box::new((**it).clone())),
             Object::KeptAnswer(it) => ControlObject::KeptAnswer((**it).clone()),
+            Object::CancelledJob(it) => ControlObject::CancelledJob((**it).clone()),
         }
     }
 }
@@ -76,7 +78,8 @@ impl Object {
             | Self::EventType(_)
             | Self::Source(_)
             | Self::SchemaRegistry(_)
-            | Self::KeptAnswer(_)) => other,
+            | Self::KeptAnswer(_)
+            | Self::CancelledJob(_)) => other,
         }
     }
 
@@ -93,6 +96,7 @@ impl Object {
             Self::Source(it) => ControlKey::Source(it.organization_id, it.source_id),
             Self::SchemaRegistry(it) => ControlKey::SchemaRegistry(it.schema_registry_id),
             Self::KeptAnswer(it) => ControlKey::KeptAnswer(it.organization_id, it.answer_id),
+            Self::CancelledJob(it) => ControlKey::CancelledJob(it.application_id, it.job_id),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod edges;
+pub(crate) mod ended;
 pub(crate) mod made;
 pub(crate) mod paging;
 pub(crate) mod removals;
@@ -46,6 +47,7 @@ macro_rules! suite {
             events_and_deliveries_are_found_by_their_names in checks,
             what_attempts_had_in_common_is_found_by_subscription_and_offset in targets,
             minutes_and_days_count_each_row_once in checks,
+            what_has_ended_of_a_generation_is_counted_once_and_goes_with_its_day in ended,
             a_delivery_with_the_longest_schedule_has_its_whole_history in edges,
             a_clock_that_was_ahead_for_a_moment_leaves_no_hole in edges,
             what_a_topic_lost_is_given_up_with_its_day_and_other_records_take_the_offsets in edges,

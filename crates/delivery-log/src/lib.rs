@@ -18,6 +18,7 @@ mod conformance;
 mod coverage;
 mod day;
 mod decode;
+mod ended;
 mod erasure;
 mod fact;
 mod growing;
@@ -38,6 +39,7 @@ pub use attempt_id::{attempt_id, delivery_prefix};
 pub use coverage::Coverage;
 pub use day::Day;
 pub use decode::{decode, kept_kinds};
+pub use ended::{EndedOnDay, EndedQuery};
 pub use fact::{
     Fact, FactKind, Kinds, LogChunk, LogRow, LoggedEvent, LoggedExchange, LoggedTarget, OpenDelivery, RowContent,
 };

@@ -13,6 +13,7 @@ mod beside;
 mod connect;
 mod copy;
 mod counts;
+mod ended;
 mod erasures;
 mod events;
 mod facts;
@@ -48,6 +49,7 @@ use self::session::{LOOK, PgSession};
 use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::decode::kept_kinds;
+use crate::ended::{EndedOnDay, EndedQuery};
 use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
 use crate::minute::{BucketQuery, MinuteBucket};
 use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage};
@@ -59,8 +61,6 @@ const WAIT: Duration = Duration::from_secs(5);
 const WRITE_SECONDS: u64 = 120;
 /// How long a write may take with all of its statements, seconds, where the server says nothing.
 const SILENT_SECONDS: u64 = 300;
-/// The same where all that is open is asked of all days again.
-const CUT_SECONDS: u64 = 3_600;
 /// The same of what is little.
 const LITTLE_SECONDS: u64 = 60;
 /// Deliveries of one question about their histories.
@@ -205,12 +205,6 @@ impl PostgresStore {
             filler.session = Some(session);
         }
         Ok(gone)
-    }
-
-    async fn cut_to(&self, ends: BTreeMap<i32, i64>) -> Result<Vec<Day>, StoreError> {
-        let (filler, mut session) = self.session().await?;
-        let answer = within(CUT_SECONDS, session.cut(&ends)).await;
-        Self::done(filler, session, answer)
     }
 
     async fn forget_some(&self, before: Vec<(ApplicationId, i64)>) -> Result<Forgotten, StoreError> {
@@ -388,6 +382,10 @@ impl DeliveryStore for PostgresStore {
 
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {
         Box::pin(self.readers.ask(async move |reader| counts::buckets(&reader, &query).await))
+    }
+
+    fn ended(&self, query: EndedQuery) -> StoreAnswer<'_, Vec<EndedOnDay>> {
+        Box::pin(self.readers.ask(async move |reader| ended::ask(&reader, &query).await))
     }
 
     fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts> {

@@ -10,6 +10,7 @@
 mod about;
 mod counts;
 mod day_file;
+mod ended;
 mod erased;
 mod events;
 mod facts;
@@ -46,6 +47,7 @@ use self::writer::{Reply, StoreWriter, WriterCommand};
 use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::decode::kept_kinds;
+use crate::ended::{EndedOnDay, EndedQuery};
 use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
 use crate::minute::{BucketQuery, MinuteBucket};
 use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage};
@@ -286,6 +288,10 @@ impl DeliveryStore for SqliteStore {
 
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {
         self.readers.ask(move |reader| counts::buckets(reader, &query))
+    }
+
+    fn ended(&self, query: EndedQuery) -> StoreAnswer<'_, Vec<EndedOnDay>> {
+        self.readers.ask(move |reader| ended::ask(reader, &query))
     }
 
     fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts> {

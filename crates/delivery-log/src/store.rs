@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::coverage::Coverage;
 use crate::day::Day;
+use crate::ended::{EndedOnDay, EndedQuery};
 use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
 use crate::minute::{BucketQuery, MinuteBucket};
 use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage};
@@ -115,6 +116,10 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
 
     /// How deliveries went, step by step, the oldest first; steps without anything are left out.
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>>;
+
+    /// How many deliveries of a generation have ended, by day, the oldest first; days without any are left out. Each is counted once,
+    /// however often its record is taken, and for as long as its day is there.
+    fn ended(&self, query: EndedQuery) -> StoreAnswer<'_, Vec<EndedOnDay>>;
 
     /// Events that were accepted, by day and application, of these applications.
     fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts>;

@@ -1,7 +1,10 @@
-//! What new rows of a day add to its counts: the minutes of subscriptions, and the events of applications.
+//! What new rows of a day add to its counts: the minutes of subscriptions, the events of applications, and what has ended of generations.
 
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
+
+use crate::ended;
 use crate::fact::{Fact, FactKind, Kinds};
 use crate::histogram::Histogram;
 
@@ -12,6 +15,8 @@ pub(crate) struct NewCounts {
     pub(crate) minutes: BTreeMap<(i64, i64), NewMinute>,
     /// By application.
     pub(crate) events: BTreeMap<i64, i64>,
+    /// By generation and subscription: the application, and how many deliveries have ended.
+    pub(crate) ended: BTreeMap<(Uuid, i64), (i64, i64)>,
 }
 
 /// What a minute has counted.
@@ -36,6 +41,9 @@ impl NewCounts {
 
     /// A fact of a subscription of an application, in a minute of the day.
     pub(crate) fn fact(&mut self, (subscription, application): (i64, i64), minute: i64, fact: &Fact) {
+        if let Some(generation) = ended::generation(fact) {
+            self.ended.entry((generation, subscription)).or_insert((application, 0)).1 += 1;
+        }
         if !Kinds::ATTEMPTS.has(fact.kind) && !Kinds::SETTLED.has(fact.kind) {
             return;
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use catalog::Subscription;
 use schemas::dead_letter::DeathReason;
-use schemas::ids::SubscriptionId;
+use schemas::delivery::Delivery;
+use schemas::ids::{JobId, SubscriptionId};
 use schemas::planted::{PlantedBug, is_planted};
 
 use super::endpoint::is_ping;
@@ -107,6 +108,7 @@ impl<L: Lookup> Engine<L> {
         let is_kept = self.rules.keep_ms.is_none_or(|keep_ms| wall_ms - timestamp_ms < keep_ms);
         match self.lookup.subscription(delivery.subscription) {
             None => Err(End::Cancelled("deleted")),
+            Some(_) if self.is_cancelled(delivery) => Err(End::Cancelled("job_cancelled")),
             Some(subscription) if !delivery.is_once() && subscription.cancels(delivery.control_offset) => {
                 Err(End::Cancelled("disabled"))
             }
@@ -119,10 +121,35 @@ impl<L: Lookup> Engine<L> {
         }
     }
 
+    /// Whether a job has made a delivery that was cancelled since.
+    fn is_cancelled(&self, delivery: &Delivery) -> bool {
+        delivery.generation.0.is_some_and(|id| self.lookup.is_cancelled(delivery.application, JobId(id)))
+    }
+
+    /// Jobs were cancelled: what waits of them in memory leaves. What is listed of them leaves when it is read back for its turn, and a
+    /// retry when it comes back.
+    fn review_cancelled(&mut self, now_ms: i64) {
+        let came = self.lookup.cancelled_came();
+        if std::mem::replace(&mut self.cancelled_seen, came) == came {
+            return;
+        }
+        let waits = self.live.iter().filter(|(_, live)| live.state == State::Waiting);
+        let gone = waits.filter(|(_, live)| self.is_cancelled(&live.arrival.delivery));
+        let mut lanes: Vec<SubscriptionId> = gone.map(|(_, live)| live.arrival.delivery.subscription).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        for id in lanes {
+            self.screen_ready(id, now_ms);
+            self.feed(id, now_ms);
+            self.wake(id);
+        }
+    }
+
     /// The catalog has moved: what waits in a lane whose subscription was changed is looked at again, so that what was disabled
     /// or deleted leaves now and not when its turn comes, and what was resumed goes at once. What waits for its time is looked
     /// at then.
     pub(crate) fn review(&mut self, now_ms: i64) {
+        self.review_cancelled(now_ms);
         let lanes = &self.lanes;
         self.queues.retain(|id| lanes.get(id).is_some_and(|lane| lane.queue.listed() > 0));
         self.holding.retain(|id| lanes.get(id).is_some_and(|lane| lane.queue.has_held()));

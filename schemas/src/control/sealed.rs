@@ -17,7 +17,8 @@ impl ControlObject {
             | Self::RetiredApplication(_)
             | Self::EventType(_)
             | Self::Source(_)
-            | Self::KeptAnswer(_) => Vec::new(),
+            | Self::KeptAnswer(_)
+            | Self::CancelledJob(_) => Vec::new(),
         }
     }
 
@@ -33,7 +34,8 @@ impl ControlObject {
             | Self::RetiredApplication(_)
             | Self::EventType(_)
             | Self::Source(_)
-            | Self::KeptAnswer(_) => Vec::new(),
+            | Self::KeptAnswer(_)
+            | Self::CancelledJob(_) => Vec::new(),
         }
     }
 }

@@ -48,6 +48,7 @@ fn objects_of_version_1_decode_and_encode_to_themselves() {
     let all = [
         "application",
         "application_secret",
+        "cancelled_job",
         "event_type",
         "organization",
         "schema_registry",

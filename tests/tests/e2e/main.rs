@@ -7,6 +7,8 @@ mod delivery;
 #[cfg(test)]
 mod fanout;
 #[cfg(test)]
+mod jobs;
+#[cfg(test)]
 mod lanes;
 #[cfg(test)]
 mod offsets;

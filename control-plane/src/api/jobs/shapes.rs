@@ -52,7 +52,8 @@ pub(in crate::api) struct JobShown {
     subscription_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-    /// Why it does not go on, while it is `waiting`.
+    /// Why it does not go on, while it is `waiting`: so many of its deliveries to one subscription are under way, or something it needs
+    /// does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting_for: Option<String>,
 }

@@ -163,6 +163,11 @@ fn a_cancelled_job_ends_whatever_it_waits_for() {
     assert!(ready(&queue, now).is_empty());
     queue.take(&defined(2, &JobDefinition { cancelled_ms: Some(1), ..definition(2, 1) })).unwrap();
     assert_eq!(ready(&queue, now), [2]);
+    queue.begin(1);
+    let until = now + Duration::from_secs(1);
+    assert_eq!(queue.put_off(1, "workers cannot be told", (now, until)), None);
+    assert_eq!((ready(&queue, now), queue.next_in(now)), (vec![], Some(Duration::from_secs(1))));
+    assert_eq!(ready(&queue, until), [2], "its end is tried again in a while, not in a loop");
 }
 
 #[test]
@@ -219,10 +224,15 @@ fn what_kafka_does_not_take_is_counted_as_too_large() {
     let mut queue = JobQueue::new(known(&[defined(0, &definition(1, 1))]), 1);
     let mut progress = JobProgress::begun(definition(1, 1).job_id, 1);
     progress.counts.written = 3;
-    assert_eq!(queue.leave_out(progress.job_id, 1), None, "nothing of it is written");
+    let goal = SubscriptionId(Uuid::nil());
+    let mut written = schemas::jobs::JobWritten::default();
+    (0..3).for_each(|_| written.add(goal));
+    progress.written_to = Some(written);
+    assert_eq!(queue.leave_out(progress.job_id, &vec![None]), None, "nothing of it is written");
     write(&mut queue, now, &progress);
-    let less = queue.leave_out(progress.job_id, 2).unwrap();
+    let less = queue.leave_out(progress.job_id, &vec![Some(goal), None]).unwrap();
     assert_eq!((less.counts.written, less.counts.skipped["too_large"]), (1, 2));
+    assert_eq!(less.written().total(), 2, "what is left out never ends");
     queue.committed(progress.job_id);
     assert_eq!(queue.known.job(progress.job_id).unwrap().progress, Some(less));
 }

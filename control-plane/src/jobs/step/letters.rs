@@ -61,20 +61,33 @@ impl Steps {
         let is_sent = job.definition.kind == JobKind::Redrive;
         let rate = if is_sent { job.definition.rate_per_second } else { u32::MAX };
         let limit = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
+        let mut part = if is_sent { self.bounded(store.as_ref(), job).await? } else { JobPart::of(job) };
+        if let Err(why) = part.has_room(of.subscription_id) {
+            self.log_is_still(edition).await?;
+            return part.waits(why);
+        }
         let found = candidates(store.as_ref(), job, of, limit).await?;
-        let (mut part, all) = (JobPart::of(job), found.all);
+        let all = found.all;
         let before = part.progress.counts.written;
-        let (mut looked_at, mut reading) = (0, InOrder::new());
-        while part.bytes < BYTES {
+        let (mut looked_at, mut reading, mut full) = (0, InOrder::new(), None);
+        'part: while part.bytes < BYTES {
             let ask = |one| self.decide(store.as_ref(), job, one);
             let Some(decided) = reading.next(&all[looked_at..], ask).await? else { break };
             for decided in decided {
+                let mark = part.mark();
                 part.progress.counts.found += 1;
                 self.write(&mut part, job, decided)?;
+                if let Err(why) = part.admit(mark) {
+                    full = Some(why);
+                    break 'part;
+                }
                 looked_at += 1;
             }
         }
         self.log_is_still(edition).await?;
+        if let Some(why) = full.filter(|_| looked_at == 0) {
+            return part.waits(why);
+        }
         let written = part.progress.counts.written - before;
         let next = if looked_at < all.len() { Some(all[looked_at - 1].cursor.clone()) } else { found.next };
         Ok(match next {
@@ -148,9 +161,8 @@ impl Steps {
                     return Ok(());
                 };
                 let redrives = again.redrives.unwrap_or(1);
-                part.write(record);
+                part.deliver(record, dead.subscription);
                 part.write(redriven(attempts, &dead, asked, redrives, now_ms).map_err(unencoded)?);
-                part.progress.counts.written += 1;
             }
         }
         Ok(())

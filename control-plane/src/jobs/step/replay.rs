@@ -103,8 +103,7 @@ impl Steps {
         for subscription in subscriptions {
             let made = self.delivery_of(job, (&event, of), &subscription, matched);
             if self.fits(&made) {
-                part.progress.counts.written += 1;
-                part.write(made);
+                part.deliver(made, subscription.id());
             } else {
                 part.skip(JobSkip::TooLarge);
             }

@@ -14,6 +14,7 @@ use delivery_log::{
 use schemas::control::Application;
 use schemas::delivery::{Delivery, MadeBy};
 use schemas::event_type::EventTypePattern;
+use schemas::ids::SubscriptionId;
 use schemas::jobs::{JobEvent, JobReplays, JobSkip, ReplayOutcome, ReplayTo};
 use schemas::record::Record;
 use uuid::Uuid;
@@ -81,14 +82,18 @@ impl Steps {
         let edition = self.log_is_current().await?;
         let store = self.log.store().map_err(Problem::into_detail)?;
         let application = self.catalog.read().application_by_id(job.definition.application_id).cloned();
-        let mut part = JobPart::of(job);
+        let mut part = self.bounded(store.as_ref(), job).await?;
         let Some(application) = application else { return Ok(part.failed("its application is gone")) };
+        if let Err(why) = part.has_room(goal(of)) {
+            self.log_is_still(edition).await?;
+            return part.waits(why);
+        }
         let rate = job.definition.rate_per_second;
         let limit = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
         let found = found_again(store.as_ref(), job, of, limit).await?;
         let (before, all) = (part.progress.counts.written, found.all);
-        let (mut looked_at, mut reading) = (0, InOrder::new());
-        while part.bytes < BYTES {
+        let (mut looked_at, mut reading, mut full) = (0, InOrder::new(), None);
+        'part: while part.bytes < BYTES {
             let ask = |one| self.read_again(store.as_ref(), (job, &application), (of, one));
             let Some(read) = reading.next(&all[looked_at..], ask).await? else { break };
             for read in read {
@@ -96,11 +101,19 @@ impl Steps {
                     // What was read in vain is read again by the next part.
                     break;
                 }
+                let mark = part.mark();
                 self.write_again(&mut part, job, (&application, of), (&all[looked_at].what, read)).await?;
+                if let Err(why) = part.admit(mark) {
+                    full = Some(why);
+                    break 'part;
+                }
                 looked_at += 1;
             }
         }
         self.log_is_still(edition).await?;
+        if let Some(why) = full.filter(|_| looked_at == 0) {
+            return part.waits(why);
+        }
         let written = part.progress.counts.written - before;
         let next = if looked_at < all.len() { Some(all[looked_at - 1].cursor.clone()) } else { found.next };
         Ok(match next {
@@ -182,12 +195,18 @@ impl Steps {
         };
         let again = generation(&job.definition, MadeBy::Replay, control_offset);
         match self.again(delivery, &subscription, again) {
-            Some(record) => {
-                part.progress.counts.written += 1;
-                part.write(record);
-            }
+            Some(record) => part.deliver(record, delivery.subscription),
             None => part.skip(JobSkip::TooLarge),
         }
+    }
+}
+
+/// Whom all is for that a job sends, where that is one.
+fn goal(of: &JobReplays) -> Option<SubscriptionId> {
+    match of.to {
+        ReplayTo::Subscription(id) => Some(id),
+        ReplayTo::Same => of.subscription_id,
+        ReplayTo::Matching => None,
     }
 }
 

@@ -38,10 +38,7 @@ impl Steps {
         }
         let again = Again { is_once: true, ..generation(asked, MadeBy::Retry, control_offset) };
         match self.again(&delivery, &subscription, again) {
-            Some(record) => {
-                part.progress.counts.written = 1;
-                part.write(record);
-            }
+            Some(record) => part.deliver(record, subscription.id()),
             None => part.skip(JobSkip::TooLarge),
         }
         Ok(part.ended())

@@ -50,8 +50,8 @@ pub fn weight(object: &ControlObject, encoded: usize) -> u32 {
             // The rest is kept compressed.
             encoded / 2 + places.sum::<usize>()
         }
-        // It has a limit of its own, and goes before it refuses anything.
-        ControlObject::KeptAnswer(_) => return 0,
+        // They have limits of their own, and go before they refuse anything.
+        ControlObject::KeptAnswer(_) | ControlObject::CancelledJob(_) => return 0,
         ControlObject::EventType(it) if it.schema.is_some() => encoded * COMPILED,
         ControlObject::Organization(_)
         | ControlObject::ServiceToken(_)
@@ -78,7 +78,10 @@ impl WeightOwner {
             | ControlKey::ApplicationSecret(id, _)
             | ControlKey::EventType(id, _)
             | ControlKey::Subscription(id, _) => Some(Self::Application(*id)),
-            ControlKey::RetiredApplication(_) | ControlKey::SchemaRegistry(_) | ControlKey::KeptAnswer(..) => None,
+            ControlKey::RetiredApplication(_)
+            | ControlKey::SchemaRegistry(_)
+            | ControlKey::KeptAnswer(..)
+            | ControlKey::CancelledJob(..) => None,
         }
     }
 }
@@ -115,7 +118,8 @@ impl Snapshot {
             | ControlKey::EventType(..)
             | ControlKey::Source(..)
             | ControlKey::SchemaRegistry(_)
-            | ControlKey::KeptAnswer(..) => self.digest.weight(key),
+            | ControlKey::KeptAnswer(..)
+            | ControlKey::CancelledJob(..) => self.digest.weight(key),
         }
     }
 

@@ -74,6 +74,25 @@ impl Made {
         }
     }
 
+    /// Deliveries that jobs or pings have made, with these generations, of random subscriptions: some are open.
+    pub(crate) fn send_again(&mut self, generations: &[(Uuid, &str)], count: usize) {
+        for number in 0..count {
+            let application = self.applications[self.rng.random_range(0..self.applications.len())];
+            let event = self.event(application, None, format!("again_{number}"));
+            let (generation, made_by) = generations[self.rng.random_range(0..generations.len())];
+            let subscription = self.subscription(application);
+            let own = gateway_source(application);
+            let delivery = delivery_id(application, &own, &event.id, subscription, Generation(Some(generation)));
+            let kinds = [FactKind::Attempted, FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled];
+            let last = kinds[self.rng.random_range(0..kinds.len())];
+            for (attempt, kind) in [(1, FactKind::Attempted), (2, last)] {
+                let fact = self.attempt(&event, (subscription, delivery, attempt), kind);
+                let generation = Some(generation);
+                self.write_fact(Fact { generation, made_by: Some(made_by.to_owned()), ..fact });
+            }
+        }
+    }
+
     /// What was made since the last time, as chunks that cover it, in a random order.
     pub(crate) fn chunks(&mut self) -> Vec<LogChunk> {
         let mut chunks = Vec::new();

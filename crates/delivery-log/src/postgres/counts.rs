@@ -168,7 +168,7 @@ pub(super) async fn targets_between(
 /// The days that are there, the newest first, and what their tables take with all that stands beside them.
 pub(super) async fn days(connection: &Object) -> PgResult<Vec<DaySummary>> {
     let sql = "SELECT day, rows, (SELECT coalesce(sum(pg_total_relation_size(to_regclass(kind || '_' || tables))), 0)::int8
-        FROM unnest(ARRAY['facts', 'events', 'targets', 'buckets', 'words', 'ids']) AS kind) FROM days ORDER BY day DESC";
+        FROM unnest(ARRAY['facts', 'events', 'targets', 'buckets', 'ended', 'words', 'ids']) AS kind) FROM days ORDER BY day DESC";
     let rows = connection.query_typed(sql, &[]).await?;
     let day = |row: &tokio_postgres::Row| {
         let (rows, bytes): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);

@@ -11,7 +11,7 @@ use super::failure::PgResult;
 use super::names::NewNumbers;
 use super::open::{self, OpeningStep};
 use super::session::{DaySet, PgSession, move_on};
-use super::{copy, erasures, schema};
+use super::{copy, ended, erasures, schema};
 use crate::day::Day;
 use crate::erasure;
 use crate::fact::{LogChunk, LogRow, RowContent};
@@ -136,6 +136,7 @@ impl Filling<'_> {
         copy::facts(transaction, of, &set.numbers, &new.facts).await?;
         copy::events(transaction, of, &set.numbers, &new.events).await?;
         copy::targets(transaction, &set.tables, &set.numbers, &new.targets).await?;
+        ended::add(transaction, &set.tables, &counted.ended).await?;
         count(transaction, of, counted).await?;
         erasures::mark(transaction, day, &marks).await?;
         part.covered.iter().for_each(|(partition, offsets)| set.covered.add(*partition, offsets.clone()));

@@ -7,14 +7,28 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use tracing::{info, warn};
 
-use super::failure::PgResult;
+use super::PostgresStore;
+use super::failure::{PgResult, within};
 use super::open;
 use super::schema::DAY_TABLES;
 use super::session::{PgSession, move_on};
 use crate::day::Day;
+use crate::store::StoreError;
 
 /// How long whoever reads a day's tables is waited for, until the next look.
 const PATIENCE: &str = "SET LOCAL lock_timeout = 1000";
+/// How long it may take to give up days that the topic has lost, where all that is open is asked of all days again, seconds.
+const CUT_SECONDS: u64 = 3_600;
+
+// === impl PostgresStore ===
+
+impl PostgresStore {
+    pub(super) async fn cut_to(&self, ends: BTreeMap<i32, i64>) -> Result<Vec<Day>, StoreError> {
+        let (filler, mut session) = self.session().await?;
+        let answer = within(CUT_SECONDS, session.cut(&ends)).await;
+        Self::done(filler, session, answer)
+    }
+}
 
 // === impl PgSession ===
 

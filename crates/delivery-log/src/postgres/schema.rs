@@ -12,7 +12,7 @@ use crate::store::StoreError;
 
 /// Which shape this is. What is of an older one is thrown away and made again from Kafka, so that there is nothing to migrate; what
 /// is of a newer one is left alone.
-const SHAPE: i32 = 2;
+const SHAPE: i32 = 3;
 /// Class of our advisory locks; which store it is, is their second number.
 pub(super) const LOCK_CLASS: i32 = 0x686f_6f6b;
 /// What a connection is set to that makes tables: whoever holds them is not waited for without an end.
@@ -70,10 +70,12 @@ const DAY: &str = "
         owner int4, minute int4, application int4 NOT NULL, delivered int8 NOT NULL, retried int8 NOT NULL,
         dead_lettered int8 NOT NULL, cancelled int8 NOT NULL, settled int8 NOT NULL, latency bytea NOT NULL,
         PRIMARY KEY(owner, minute));
+    CREATE TABLE ended_{}(
+        generation uuid, subscription int4, application int4 NOT NULL, count int8 NOT NULL, PRIMARY KEY(generation, subscription));
 ";
 
 /// What the names of a day's tables begin with.
-pub(super) const DAY_TABLES: [&str; 6] = ["facts", "events", "targets", "buckets", "words", "ids"];
+pub(super) const DAY_TABLES: [&str; 7] = ["facts", "events", "targets", "buckets", "ended", "words", "ids"];
 
 // The partial index of the tables above names these numbers, and so do questions about what is open.
 const _: () = {
@@ -170,7 +172,7 @@ async fn make(client: &mut Client, schema: &str) -> PgResult<FoundTables> {
 /// Drops every table of ours, and whatever looks at one.
 async fn drop_all(transaction: &tokio_postgres::Transaction<'_>, schema: &str) -> PgResult<()> {
     let all = "SELECT tablename::text FROM pg_tables WHERE schemaname = $1 AND tablename ~
-        '^((facts|events|targets|buckets|words|ids)_[0-9]+_[0-9]+|state|days|covered|accepted|erased|forgotten|open_deliveries|open_letters)$'";
+        '^((facts|events|targets|buckets|ended|words|ids)_[0-9]+_[0-9]+|state|days|covered|accepted|erased|forgotten|open_deliveries|open_letters)$'";
     for row in transaction.query_typed(all, &[(&schema, Type::TEXT)]).await? {
         let name: String = row.try_get(0)?;
         transaction.batch_execute(&format!("DROP TABLE {name} CASCADE")).await?;

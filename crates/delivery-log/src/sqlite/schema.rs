@@ -21,9 +21,9 @@ pub(super) const WAL_BYTES: u64 = 64 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(2);
 
 /// Tables of a day. Times of a row are relative: `time` to the day's beginning, all others to the record's own time, so that they
-/// take few bytes. Words, ids and texts are numbers of the day. Minutes are counted for each subscription, and for its application. Of which
-/// of its events the content was erased, and up to when rows of an application were forgotten, says the day itself.
-pub(super) const DAY: FileShape = FileShape { number: 8, tables: DAY_TABLES };
+/// take few bytes. Words, ids and texts are numbers of the day. Minutes are counted for each subscription, and for its application; what has
+/// ended, for each generation and subscription. Of which of its events the content was erased, and up to when rows of an application were forgotten, says the day itself.
+pub(super) const DAY: FileShape = FileShape { number: 9, tables: DAY_TABLES };
 const DAY_TABLES: &str = "
     CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE covered(partition INTEGER, start INTEGER, stop INTEGER NOT NULL, PRIMARY KEY(partition, start)) WITHOUT ROWID;
@@ -57,6 +57,9 @@ const DAY_TABLES: &str = "
         owner INTEGER, minute INTEGER, application INTEGER NOT NULL, delivered INTEGER NOT NULL, retried INTEGER NOT NULL,
         dead_lettered INTEGER NOT NULL, cancelled INTEGER NOT NULL, settled INTEGER NOT NULL, latency BLOB NOT NULL,
         PRIMARY KEY(owner, minute)) WITHOUT ROWID;
+    CREATE TABLE ended(
+        generation BLOB, subscription INTEGER, application INTEGER NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY(generation, subscription)) WITHOUT ROWID;
     CREATE TABLE accepted(application INTEGER PRIMARY KEY, events INTEGER NOT NULL);
     CREATE TABLE erased(event BLOB PRIMARY KEY, is_applied INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE forgotten(application INTEGER PRIMARY KEY, before INTEGER NOT NULL);

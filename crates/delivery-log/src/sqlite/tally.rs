@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
+use super::ended;
 use crate::histogram::Histogram;
 use crate::tally::{NewCounts, NewMinute};
 
@@ -32,6 +33,7 @@ pub(super) fn write(counted: NewCounts, transaction: &Transaction<'_>) -> rusqli
         ];
         add.execute(counts)?;
     }
+    ended::write(&counted.ended, transaction)?;
     let mut add = transaction
         .prepare_cached("INSERT INTO accepted VALUES(?1, ?2) ON CONFLICT DO UPDATE SET events = events + ?2")?;
     for (application, events) in counted.events {

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use schemas::control;
+use schemas::delivery::{Delivery, Hop};
+use schemas::ids::JobId;
+use uuid::Uuid;
 
 use super::super::{Arrival, Engine, Left, Rules};
 use super::world::{Endpoint, LOOK_AHEAD, MINUTE, Subscriptions, World, rules};
@@ -234,6 +237,61 @@ fn a_deleted_subscription_cancels() {
     world.event(0, 0);
     world.run_until_settled(1);
     assert_eq!(world.flown, 0);
+}
+
+/// Jobs whose deliveries wait.
+const GONE: JobId = JobId(Uuid::from_u128(11));
+const STAYS: JobId = JobId(Uuid::from_u128(12));
+
+#[test]
+fn what_waits_of_a_cancelled_job_leaves_at_once_and_whatever_comes_of_it_later() {
+    let ends = |left: Vec<Left>| left.into_iter().map(|left| (left.arrival.offset, left.end)).collect::<Vec<_>>();
+    let arrival = |offset: i64, record| {
+        let delivery = Arc::new(Delivery::decode(&record).unwrap());
+        Arrival { lease: Epoch(1), offset, size: 1, timestamp_ms: 0, delivery }
+    };
+    let (mut engine, subscriptions) = busy(1);
+    for (offset, job) in [(10, GONE), (11, STAYS), (12, GONE)] {
+        engine.admit(arrival(offset, testing::sent_again(&format!("evt_{offset}"), 0, job)), 0);
+    }
+    subscriptions.cancel(GONE);
+    engine.review(5);
+    let cancelled = |offset| (offset, End::Cancelled("job_cancelled"));
+    assert_eq!(ends(engine.take_left()), [cancelled(10), cancelled(12)]);
+    engine.review(6);
+    assert!(engine.take_left().is_empty(), "others wait");
+    // What was in flight has failed, and comes back.
+    let first = testing::sent_again("evt_20", 0, GONE);
+    let delivery = Delivery::decode(&first).unwrap();
+    let hop = Hop { attempt: 2, ..delivery.hop };
+    let headers = delivery.to_hop(Arc::from("hookbus.deliveries"), None, hop, None).headers;
+    engine.admit(arrival(20, schemas::record::Record { headers, ..first }), 7);
+    engine.admit(arrival(21, testing::sent_again("evt_21", 0, STAYS)), 7);
+    assert_eq!(ends(engine.take_left()), [cancelled(20)]);
+    assert_eq!(engine.len(), 4, "one on the wire, and three that wait");
+}
+
+#[test]
+fn what_is_listed_of_a_cancelled_job_is_not_sent_when_its_turn_comes() {
+    let mut world = World::new(3, &[Endpoint::Fast]);
+    change(&mut world, 2, |object| object.is_paused = true);
+    for number in 0..1_000 {
+        if number % 4 == 0 {
+            world.event(number, 0);
+        } else {
+            world.append(testing::sent_again(&format!("evt_{number}"), 0, GONE));
+        }
+    }
+    while world.read < world.log.len() || !world.outbox.is_empty() {
+        world.step();
+    }
+    world.subscriptions.cancel(GONE);
+    world.review();
+    let resumed = world.now;
+    change(&mut world, 3, |_| {});
+    world.run_until_settled(1_000);
+    assert_eq!(world.flown, 250, "those that no job has made");
+    assert!(world.now - resumed < MINUTE, "{} ms", world.now - resumed);
 }
 
 /// An engine whose one lane is full and has more waiting.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use catalog::Subscription;
 use rand::Rng;
 use schemas::control::{self, HurriedRetry, SkippedDelivery};
-use schemas::ids::{DeliveryId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId, JobId, SubscriptionId};
 
 use super::World;
 use crate::engine::Lookup;
@@ -18,6 +18,7 @@ use crate::testing;
 #[derive(Clone, Default)]
 pub(in super::super) struct Subscriptions(
     pub(in super::super) Rc<RefCell<BTreeMap<SubscriptionId, Arc<Subscription>>>>,
+    Rc<RefCell<Vec<JobId>>>,
 );
 
 impl Subscriptions {
@@ -28,11 +29,24 @@ impl Subscriptions {
     pub(in super::super) fn remove(&self, number: u128) {
         self.0.borrow_mut().remove(&testing::subscription_id(number));
     }
+
+    /// Somebody cancels a job.
+    pub(in super::super) fn cancel(&self, job: JobId) {
+        self.1.borrow_mut().push(job);
+    }
 }
 
 impl Lookup for Subscriptions {
     fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
         self.0.borrow().get(&id).cloned()
+    }
+
+    fn is_cancelled(&self, application: ApplicationId, job: JobId) -> bool {
+        application == testing::APPLICATION && self.1.borrow().contains(&job)
+    }
+
+    fn cancelled_came(&self) -> u64 {
+        self.1.borrow().len() as u64
     }
 }
 
