@@ -142,13 +142,16 @@ async fn a_large_answer_arrives_beside_many_small_ones_over_a_slow_link() {
     let (client, link) = over_slow_link(40_000, (65_535, 1 << 20)).await;
     let mut large = client.clone();
     let large = tasks::spawn("large", async move { read(&mut large, "/1000000").await });
-    while !large.is_finished() {
-        let read = |_| {
-            let mut client = client.clone();
-            async move { read(&mut client, "/3000").await }
-        };
-        futures_util::future::join_all((0..80).map(read)).await;
-    }
+    // Each frame of it comes after one of each of the others.
+    let others = (0..80).map(|_| {
+        let (mut client, large) = (client.clone(), &large);
+        async move {
+            while !large.is_finished() {
+                assert_eq!(read(&mut client, "/3000").await, 3_000);
+            }
+        }
+    });
+    futures_util::future::join_all(others).await;
     assert_eq!((large.await.unwrap(), link.ended()), (1_000_000, (0, 0)));
 }
 
