@@ -16,7 +16,7 @@ pub struct ServerMetrics {
     pub requests: IntGauge,
     /// Bytes that bodies of requests hold in memory, also as what they become when they are read.
     pub body_bytes: IntGauge,
-    /// Connections, and streams of HTTP/2, that the server ended, by reason.
+    /// Connections, and streams of HTTP/2 connections, that the server ended, by reason.
     pub closed: IntCounterVec,
 }
 
