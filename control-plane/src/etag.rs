@@ -84,6 +84,11 @@ impl Preconditions {
         if self.matching.is_some() { Err(failed("there is no such object yet")) } else { Ok(()) }
     }
 
+    /// Whether it is to be one version and no other: a write makes another, so it cannot be repeated as it is.
+    pub(crate) fn name_a_version(&self) -> bool {
+        self.matching.is_some()
+    }
+
     /// For a read: whether the client has this version already.
     pub(crate) fn knows(&self, tag: ETag) -> bool {
         self.none_matching.as_ref().is_some_and(|condition| condition.weak(&tag.digits()))

@@ -23,6 +23,8 @@ mod erase;
 mod estimate;
 mod known;
 mod metrics;
+#[cfg(test)]
+mod played;
 mod queue;
 mod resend;
 mod room;
@@ -148,7 +150,7 @@ impl Jobs {
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
         let view = JobsView::default();
-        Self::new(view.clone(), AskWriter::new(AskSink::Memory(std::sync::atomic::AtomicUsize::new(0)), view))
+        Self::new(view.clone(), AskWriter::new(AskSink::Memory(played::PlayedTopic::default()), view))
     }
 
     /// As where Kafka has said nothing since a time, Unix ms.
@@ -263,7 +265,8 @@ impl Jobs {
         self.0.view.read(|known| known.open_bytes_of(is_own))
     }
 
-    /// Stops a job or lets it go on. One that stands so already is answered as it is.
+    /// Stops a job or lets it go on. One that stands so already is answered as it is; so it is where a request that may be sent again
+    /// would be refused for what it has done itself.
     ///
     /// # Errors
     /// A 412 where it is another version than is named, a 409 where it has ended, a 503 where Kafka does not take it.
@@ -277,13 +280,19 @@ impl Jobs {
         // What another replica was told is not undone, nor taken for done, because it is not read here yet.
         self.0.ask.current(job.definition.application_id).await?;
         let job = self.get(job.definition.job_id).unwrap_or(job);
+        let is_keyed = actor.caller.keyed.is_some();
         let changed = |job: &KnownJob| {
-            preconditions.check(&*job.definition)?;
-            change.of(job, now_ms)
+            let changed = preconditions.check(&*job.definition).and_then(|()| change.of(job, now_ms));
+            match changed {
+                Err(_) if is_keyed && change.is_done(job, preconditions) => Ok(JobDefinition::clone(&job.definition)),
+                changed => changed,
+            }
         };
         let definition = Arc::new(changed(&job)?);
         if definition != job.definition && !actor.caller.dry_run {
-            self.0.ask.change(&job, (actor, change.action()), changed).await?;
+            // Who cancels what is cancelled is told that it has ended, and who names a version that there is another by then.
+            let is_repeatable = !preconditions.name_a_version() && (is_keyed || !matches!(change, JobChange::Cancel));
+            self.0.ask.change(&job, (actor, change.action()), is_repeatable, changed).await?;
             if let Some(changed) = self.get(job.definition.job_id) {
                 return Ok(changed);
             }
@@ -309,12 +318,17 @@ impl JobChange {
         })
     }
 
-    /// Whether a job is already what this would make of it.
-    pub(crate) fn is_done(self, job: &JobDefinition) -> bool {
+    /// Whether a job may be what this has made of the version that is named. One that has ended says nothing of having been resumed;
+    /// which version one had before it was cannot be told any more, so any will do.
+    fn is_done(self, job: &KnownJob, preconditions: &Preconditions) -> bool {
+        let definition = &*job.definition;
         match self {
-            Self::Cancel => job.cancelled_ms.is_some(),
-            Self::Pause => job.paused_ms.is_some(),
-            Self::Resume => job.paused_ms.is_none(),
+            Self::Cancel => definition.cancelled_ms.is_some(),
+            Self::Pause => {
+                let before = JobDefinition { paused_ms: None, cancelled_ms: None, ..definition.clone() };
+                definition.paused_ms.is_some() && preconditions.check(&before).is_ok()
+            }
+            Self::Resume => definition.paused_ms.is_none() && !job.state().has_ended(),
         }
     }
 

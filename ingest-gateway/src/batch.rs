@@ -103,7 +103,7 @@ impl Gateway {
                 EventStep::PutOff(prepared) => self.publish_in_turn(*prepared).await,
             });
         }
-        self.count_refused(caller, results.iter().filter_map(|result| result.as_ref().err()));
+        self.count_refused_of_batch(caller, results.iter().filter_map(|result| result.as_ref().err()));
         Ok(self.write(&results))
     }
 

@@ -24,7 +24,7 @@ use http::header::{
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{PathAndQuery, Uri};
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -130,7 +130,9 @@ impl Forwarder {
             let refused = problem::overloaded("too many requests of the management API are under way");
             return Err((refused, Some(request.into_body())));
         };
-        let (may_be_done, is_keyed) = (!request.method().is_safe(), request.headers().contains_key(IDEMPOTENCY_KEY));
+        // The control plane reads keys of `POST` alone: with any other method a key has nothing done once.
+        let is_keyed = request.method() == Method::POST && request.headers().contains_key(IDEMPOTENCY_KEY);
+        let may_be_done = !request.method().is_safe();
         let lender = BodyLender::default();
         let request = self.passed_on(caller, request.map(|body| lender.lend(body)));
         let answered = tokio::time::timeout(self.config.timeout, self.client.request(request)).await;

@@ -12,6 +12,7 @@
 //!
 //! What is refused after its body was read has cost as much as what is accepted, and counts in buckets of its own: as much as may be
 //! accepted may be refused, and takes no place of it. It counts for whose token it came with, who is asked by the head of the next request.
+//! One request can have a thousand events: what is beyond the bucket is owed, up to 10 s of its rate.
 //!
 //! What an organization's events are counted in is its own ([`usage`]): one short lock covers all of an event, and nobody's keys
 //! take the place of another's. What has no limit costs no lock.
@@ -108,7 +109,8 @@ pub(crate) enum Over {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counted {
     senders: Senders,
-    day: i64,
+    /// Against which day, by [`Whose`].
+    days: [i64; 3],
     /// How many events it stood for.
     replicas: u32,
 }
@@ -201,10 +203,13 @@ impl SendLimits {
             usage.turn(day, allowance, replicas);
             usage.ask(whose, allowance, now_ms)?;
         }
+        let mut days = [day; 3];
         for (whose, allowance) in senders.limited() {
-            usages.of(whose, senders.application, self.application_keys).count(allowance, replicas, now_ms);
+            let usage = usages.of(whose, senders.application, self.application_keys);
+            usage.count(allowance, replicas, now_ms);
+            days[whose as usize] = usage.day();
         }
-        Ok(Some(Counted { senders, day, replicas }))
+        Ok(Some(Counted { senders, days, replicas }))
     }
 
     /// Says whether an event would be beyond a rate, and counts nothing: asked before a body is read, so that who sends too fast
@@ -230,16 +235,23 @@ impl SendLimits {
         Ok(())
     }
 
-    /// Says whether more was refused of these than may be, and counts nothing: asked before a body is read.
+    /// Says whether more was refused of these than may be, and counts nothing: asked before a body is read. Whose quota is spent is
+    /// told that: what was refused was refused for it, and to come again in a second would be of no use.
     pub(crate) fn ask_refused(&self, senders: Senders, now_ms: i64) -> Result<(), Over> {
         if senders.rated().next().is_none() {
             return Ok(());
         }
         let shard = self.shard(senders.organization).lock();
         let Some(usages) = shard.organizations.get(&senders.organization) else { return Ok(()) };
-        let mut known =
-            senders.rated().filter_map(|(whose, _)| Some((whose, usages.known(whose, senders.application)?)));
-        known.try_for_each(|(whose, usage)| usage.ask_refused(whose, now_ms))
+        let known = |whose| usages.known(whose, senders.application);
+        let mut refused = senders.rated().filter_map(|(whose, _)| Some((whose, known(whose)?)));
+        let asked = refused.try_for_each(|(whose, usage)| usage.ask_refused(whose, now_ms));
+        asked.map_err(|over| {
+            let mut quotas = senders.limited().filter_map(|(whose, allowance)| Some((whose, allowance.per_day?)));
+            let is_spent = |whose, per_day| known(whose).is_some_and(|usage| usage.is_spent(per_day, now_ms));
+            let spent = quotas.find(|(whose, per_day)| is_spent(*whose, *per_day));
+            spent.map_or(over, |(whose, per_day)| Over::Quota { whose, per_day })
+        })
     }
 
     /// So many events were refused after their body was read.
@@ -258,11 +270,12 @@ impl SendLimits {
 
     /// The event was not accepted: it does not count against the day. Its place in the second is used up.
     pub(crate) fn give_back(&self, counted: Counted) {
-        let Counted { senders, day, replicas } = counted;
+        let Counted { senders, days, replicas } = counted;
         let mut shard = self.shard(senders.organization).lock();
         let Some(usages) = shard.organizations.get_mut(&senders.organization) else { return };
         for (whose, _allowance) in senders.limited() {
-            usages.of(whose, senders.application, self.application_keys).give_back(day, replicas);
+            let usage = usages.of(whose, senders.application, self.application_keys);
+            usage.give_back(days[whose as usize], replicas);
         }
     }
 

@@ -148,9 +148,16 @@ pub(crate) fn over_limit(over: Over) -> Refused {
     }
 }
 
-/// Whether it counts as an event that was refused: not what this process or Kafka lacks, and not what was over a rate.
+/// Whether it counts as an event that was refused: not what this process or Kafka lacks, not what was over a rate, and no repeat, which
+/// is what a sender has to send that was not answered.
 pub(crate) fn is_senders_own(refused: &Refused) -> bool {
-    refused.status < 500 && refused.id != ProblemId::RateLimited.as_str()
+    let uncounted = [ProblemId::RateLimited, ProblemId::EventAlreadyIngested];
+    refused.status < 500 && !uncounted.iter().any(|id| refused.id == id.as_str())
+}
+
+/// Whether it was over a rate.
+pub(crate) fn is_over_rate(refused: &Refused) -> bool {
+    refused.id == ProblemId::RateLimited.as_str() && refused.code == Some(Code::LimitReached)
 }
 
 pub(crate) fn repeat(event_id: &str) -> Refused {

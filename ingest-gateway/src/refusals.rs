@@ -24,6 +24,16 @@ impl Gateway {
     /// Counts events that were refused after their body was read, against the limits of their caller: else they would be free.
     pub(crate) fn count_refused<'r>(&self, caller: Caller, refused: impl IntoIterator<Item = &'r Refused>) {
         let count = refused.into_iter().filter(|refused| problem::is_senders_own(refused)).count();
+        self.count_events_refused(caller, count);
+    }
+
+    /// The same of a batch: what it had over the rate counts as well. Its head alone was no reason not to read all of it.
+    pub(crate) fn count_refused_of_batch<'r>(&self, caller: Caller, refused: impl IntoIterator<Item = &'r Refused>) {
+        let counts = |refused: &&Refused| problem::is_senders_own(refused) || problem::is_over_rate(refused);
+        self.count_events_refused(caller, refused.into_iter().filter(counts).count());
+    }
+
+    fn count_events_refused(&self, caller: Caller, count: usize) {
         let Some(senders) = self.directory().senders(caller).filter(|_| count > 0) else { return };
         let senders = self.directory().refused_senders(caller, senders);
         self.limits().count_refused(senders, u32::try_from(count).unwrap_or(u32::MAX), clock::now_ms());

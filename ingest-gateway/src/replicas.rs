@@ -2,7 +2,8 @@
 //!
 //! Time is Kafka's alone. A report stands there when it was written, and the newest of all says how late it is now: so every gateway
 //! counts the same, whatever its clock says, and while nobody hears anything nobody is forgotten. Until a report of its own is written,
-//! one that crashed long ago may count: for seconds, and to the stricter side.
+//! one that crashed long ago may count: for seconds, and to the stricter side. Where the topic itself was silent, as while Kafka was away,
+//! the first who speaks again makes nobody gone: all have as long as they have between two reports to speak as well.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,6 +24,8 @@ use crate::metrics::GatewayMetrics;
 
 /// A process tells at least once a minute; one that was silent for longer than twice that is not known to run.
 const SILENT_MS: i64 = 120_000;
+/// So often a process tells at least (`REFRESH` of [`chassis::status`]).
+const REFRESH_MS: i64 = 60_000;
 /// Gateways that are remembered, however many records somebody writes: as many as `gateway.replicas` could say.
 const MAX_GATEWAYS: usize = 10_000;
 /// How long a start waits for the first count. What `status` holds is read in far less.
@@ -36,6 +39,8 @@ pub(crate) struct LiveGateways {
     others: BTreeMap<String, i64>,
     /// When the newest record of the topic was written.
     newest_ms: i64,
+    /// The topic was silent for too long: until its newest record is as late as this nobody is forgotten.
+    heard_again_ms: i64,
 }
 
 /// Counts for as long as the gateway runs.
@@ -56,11 +61,14 @@ pub(crate) struct FirstCount(Option<watch::Receiver<bool>>);
 impl LiveGateways {
     pub(crate) fn new(own_instance: &str) -> Self {
         let own_key = Status::key(Role::Gateway.name(), own_instance);
-        Self { own_key, others: BTreeMap::new(), newest_ms: i64::MIN }
+        Self { own_key, others: BTreeMap::new(), newest_ms: i64::MIN, heard_again_ms: i64::MIN }
     }
 
     /// A record of the topic, of whatever role. `is_gone`: it takes a report back.
     pub(crate) fn hears(&mut self, key: &str, is_gone: bool, written_ms: i64) {
+        if self.newest_ms != i64::MIN && written_ms.saturating_sub(self.newest_ms) > SILENT_MS {
+            self.heard_again_ms = written_ms.saturating_add(REFRESH_MS);
+        }
         self.newest_ms = self.newest_ms.max(written_ms);
         // Longer keys tell of something else.
         let mut parts = key.split('/');
@@ -78,7 +86,14 @@ impl LiveGateways {
     /// How many run: itself, and who was not silent for too long.
     pub(crate) fn count(&mut self) -> u32 {
         let newest_ms = self.newest_ms;
+        if newest_ms < self.heard_again_ms {
+            return self.known();
+        }
         self.others.retain(|_, said_ms| newest_ms.saturating_sub(*said_ms) <= SILENT_MS);
+        self.known()
+    }
+
+    fn known(&self) -> u32 {
         u32::try_from(self.others.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 }
@@ -199,6 +214,25 @@ mod tests {
         // The clock of another broker is behind: nothing becomes younger by that.
         live.hears("gateway/c", false, 1_500 + SILENT_MS);
         assert_eq!(live.count(), 3);
+    }
+
+    #[test]
+    fn the_first_who_speaks_after_a_silence_of_the_topic_makes_nobody_gone() {
+        let mut live = LiveGateways::new("a");
+        for other in ["gateway/b", "gateway/c", "gateway/crashed"] {
+            live.hears(other, false, 1_000);
+        }
+        // Nobody could write for a while.
+        let again = 1_001 + SILENT_MS;
+        live.hears("gateway/b", false, again);
+        assert_eq!(live.count(), 4, "each would let three times its part pass");
+        live.hears("gateway/a", false, again + REFRESH_MS - 1);
+        assert_eq!(live.count(), 4);
+        live.hears("gateway/c", false, again + REFRESH_MS - 1);
+        live.hears("gateway/b", false, again + REFRESH_MS);
+        assert_eq!(live.count(), 3, "who has not spoken in the time that all speak in is gone");
+        live.hears("gateway/b", false, again + REFRESH_MS + SILENT_MS);
+        assert_eq!(live.count(), 2, "and so is who falls silent after it");
     }
 
     #[test]

@@ -176,8 +176,8 @@ async fn change(app: &App, asked: &Addressed, change: JobChange) -> Answer {
     let asking = principal.who.organization(&app.catalog().read());
     let _turn = app.turns().jobs.take(asking).await?;
     let job = find(app, principal, id).await?;
-    if principal.is_keyed() && change.is_done(&job.definition) {
-        // It is sent again.
+    if principal.is_keyed() && matches!(change, JobChange::Cancel) && job.definition.cancelled_ms.is_some() {
+        // It is sent again, and what is cancelled stays so: nothing newer says otherwise.
         return tagged(&job);
     }
     let by = (&principal.actor(), chassis::clock::now_ms());

@@ -34,6 +34,7 @@ mod idempotency;
 mod ids;
 mod in_flight;
 mod jobs;
+mod jobs_keyed;
 mod limits;
 mod log;
 mod log_behind;

@@ -50,9 +50,8 @@ pub(super) struct AskWriter {
 #[derive(Debug)]
 pub(super) enum AskSink {
     Kafka(Box<KafkaSink>),
-    /// With how often was written.
     #[cfg(test)]
-    Memory(std::sync::atomic::AtomicUsize),
+    Memory(super::played::PlayedTopic),
 }
 
 /// On Kafka.
@@ -95,7 +94,8 @@ impl AskWriter {
         self.write_if((actor, action), is_named(job.job_id), new).await
     }
 
-    /// Writes what becomes of a job, as it stands then; on return this replica has read it. Asked again, it changes nothing more.
+    /// Writes what becomes of a job, as it stands then; on return this replica has read it. `is_repeatable`: asked again as it is, it
+    /// changes nothing more, and is not refused for what it has done.
     ///
     /// # Errors
     /// What `changed` refuses, a 503.
@@ -103,6 +103,7 @@ impl AskWriter {
         &self,
         job: &KnownJob,
         (actor, action): (&Actor, &str),
+        is_repeatable: bool,
         changed: impl Fn(&KnownJob) -> Result<JobDefinition, Problem> + Send + Sync,
     ) -> Result<(), Problem> {
         let changed = |known: &KnownJobs| {
@@ -111,7 +112,7 @@ impl AskWriter {
             let changed = changed(now)?;
             Ok((changed != *now.definition).then(|| Arc::new(changed)))
         };
-        self.write_if((actor, action), true, changed).await
+        self.write_if((actor, action), is_repeatable, changed).await
     }
 
     /// Waits until this replica has read what stands of an application's jobs now: another replica may have been told since.
@@ -122,7 +123,10 @@ impl AskWriter {
                 tokio::time::timeout(PATIENCE, read).await.map_err(|_elapsed| behind())?
             }
             #[cfg(test)]
-            AskSink::Memory(_) => Ok(()),
+            AskSink::Memory(topic) => {
+                topic.read(&self.view);
+                Ok(())
+            }
         }
     }
 
@@ -181,10 +185,12 @@ impl AskWriter {
                 written.map_err(|_elapsed| late(is_repeatable))?
             }
             #[cfg(test)]
-            AskSink::Memory(writes) => {
-                writes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                self.view.change(|known| known.define(job.job_id, JobDefinition::clone(&job), 0));
-                Ok(())
+            AskSink::Memory(topic) => {
+                if topic.write(&self.view, &job) {
+                    Ok(())
+                } else {
+                    Err(late(is_repeatable))
+                }
             }
         }
     }
@@ -347,7 +353,7 @@ fn no_turn() -> Problem {
     out_of_time("other writes of jobs took so long that this one did not come to its turn: nothing was done")
 }
 
-/// Without `Retry-After` where a repeat would be another job.
+/// Without `Retry-After` where a repeat would be another job, or refused.
 fn late(is_repeatable: bool) -> Problem {
     if is_repeatable {
         return unknown(
@@ -355,7 +361,9 @@ fn late(is_repeatable: bool) -> Problem {
         )
         .with_retry_after(1);
     }
-    unknown("the job was not confirmed in time: it may or may not have been asked for, so look before you ask again")
+    unknown(
+        "what was asked for was not confirmed in time: it may or may not have been done, so look before you ask again",
+    )
 }
 
 /// 503 `outcome_unknown`.

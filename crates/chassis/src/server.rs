@@ -21,6 +21,7 @@ mod listening;
 mod metrics;
 mod owed;
 mod socket;
+mod streams;
 mod timer;
 pub mod tls;
 
@@ -31,7 +32,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -48,6 +49,7 @@ use self::addresses::Addresses;
 use self::connection::Patience;
 use self::holders::Holders;
 use self::listening::Listening;
+use self::streams::StreamExecutor;
 use self::tls::ListenerTls;
 use crate::limited::Limited;
 use crate::proxies::TrustedProxies;
@@ -61,6 +63,8 @@ const MIN_BUFFER: usize = 8 * 1024;
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same for all requests of a connection.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Bytes of an answer that HTTP/2 has before it wants no more. Small, so that an answer is over for us when it nearly is.
+const SEND_BUFFER: usize = 16 * 1024;
 
 /// Any error of a response body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -121,6 +125,8 @@ enum Closed {
     SlowHead,
     Idle,
     Unread,
+    /// One of its streams.
+    UnreadStream,
     Handshake,
     AddressLimit,
     HolderLimit,
@@ -129,14 +135,22 @@ enum Closed {
 // === impl Closed ===
 
 impl Closed {
-    const ALL: [Self; 6] =
-        [Self::SlowHead, Self::Idle, Self::Unread, Self::Handshake, Self::AddressLimit, Self::HolderLimit];
+    const ALL: [Self; 7] = [
+        Self::SlowHead,
+        Self::Idle,
+        Self::Unread,
+        Self::UnreadStream,
+        Self::Handshake,
+        Self::AddressLimit,
+        Self::HolderLimit,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::SlowHead => "slow_head",
             Self::Idle => "idle",
             Self::Unread => "unread_answer",
+            Self::UnreadStream => "unread_stream",
             Self::Handshake => "tls_handshake",
             Self::AddressLimit => "address_limit",
             Self::HolderLimit => "organization_limit",
@@ -149,6 +163,9 @@ impl Closed {
             Self::SlowHead => Some("a connection was closed: it sent no whole request head in time"),
             Self::Idle => None,
             Self::Unread => Some("a connection was closed: its client does not read what it asked for"),
+            Self::UnreadStream => {
+                Some("an answer was ended: its client does not read it, while others of its HTTP/2 connection go on")
+            }
             Self::Handshake => Some("a connection was closed: its TLS handshake failed or came too slowly"),
             Self::HolderLimit => Some(
                 "a connection was closed after its last answer: few are free, and its organization, or its balancer, has many",
@@ -172,10 +189,10 @@ impl Server {
         Self { name, limits, tls, metrics, slots, addresses, holders, limited: Limited::new(LOG_PERIOD) }
     }
 
-    /// The same, for proxies of ours that bound what they pass on: connections of theirs are not counted by their address.
+    /// The same, for proxies of ours that bound what they pass on: one address of theirs may hold up to half of what is free.
     #[must_use]
     pub fn trusting(self, proxies: TrustedProxies) -> Self {
-        Self { addresses: self.addresses.with_unbounded(proxies), ..self }
+        Self { addresses: self.addresses.trusting(proxies), ..self }
     }
 
     /// Serves until the shutdown is requested and every connection has ended.
@@ -210,12 +227,13 @@ impl Server {
     }
 
     fn patience(&self) -> Patience {
-        Patience { head: self.limits.head, idle: self.limits.idle, write: self.limits.write }
+        let ServerLimits { head, idle, write, streams, .. } = self.limits;
+        Patience { head, idle, write, streams }
     }
 }
 
-fn builder(limits: &ServerLimits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(limits: &ServerLimits) -> Builder<StreamExecutor> {
+    let mut builder = Builder::new(StreamExecutor);
     let mut http1 = builder.http1();
     // Our own watchdog ends slow heads and idle connections.
     http1.timer(TokioTimer::new()).header_read_timeout(None);
@@ -228,6 +246,7 @@ fn builder(limits: &ServerLimits) -> Builder<TokioExecutor> {
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).max_concurrent_streams(limits.streams).max_header_list_size(head_bytes);
     http2.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+    http2.max_send_buf_size(SEND_BUFFER);
     http2.keep_alive_interval(limits.head).keep_alive_timeout(limits.write);
     builder
 }

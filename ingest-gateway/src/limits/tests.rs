@@ -237,12 +237,110 @@ fn what_is_refused_takes_no_place_of_what_is_accepted_and_as_much_of_it_may_be()
     let ten = senders(rate(10), rate(100));
     limits.count_refused(ten, 9, NOON);
     assert_eq!((limits.ask_refused(ten, NOON), passed(&limits, ten, 50, NOON)), (Ok(()), 10));
-    limits.count_refused(ten, 1_000, NOON);
+    limits.count_refused(ten, 1, NOON);
     let over = Over::Refused { whose: Whose::Application, per_second: 10, retry_after_s: 1 };
     assert_eq!(limits.ask_refused(ten, NOON), Err(over));
-    assert_eq!(limits.ask_refused(ten, NOON + 99), Err(over), "what was beyond the bucket is not owed");
+    assert_eq!(limits.ask_refused(ten, NOON + 99), Err(over));
     assert_eq!(limits.ask_refused(ten, NOON + 100), Ok(()));
     let free = senders(Allowance::default(), quota(1));
     limits.count_refused(free, 1_000, NOON);
     assert_eq!(limits.ask_refused(free, NOON), Ok(()), "without a rate there is none of what is refused");
+}
+
+#[test]
+fn what_a_request_had_refused_beyond_its_rate_is_owed_for_ten_seconds_at_most() {
+    let limits = SendLimits::new(1);
+    let ten = senders(rate(10), Allowance::default());
+    let over = |retry_after_s| Err(Over::Refused { whose: Whose::Application, per_second: 10, retry_after_s });
+    // One request with so many events: ten are its second's, thirty it owes.
+    limits.count_refused(ten, 40, NOON);
+    assert_eq!(limits.ask_refused(ten, NOON), over(4));
+    assert_eq!(limits.ask_refused(ten, NOON + 3_099), over(1));
+    assert_eq!(limits.ask_refused(ten, NOON + 3_100), Ok(()));
+    limits.count_refused(ten, u32::MAX, NOON + 3_100);
+    assert_eq!(limits.ask_refused(ten, NOON + 3_100), over(11), "more than ten seconds are not owed");
+    assert_eq!(passed(&limits, ten, 50, NOON + 3_100), 10, "what is accepted owes nothing");
+    let later = NOON + 3_100 + 10_100;
+    assert_eq!((limits.ask_refused(ten, later - 1), limits.ask_refused(ten, later)), (over(1), Ok(())));
+    // A hundredth of it, one of ten replicas: the same time.
+    let shared = SendLimits::new(10);
+    shared.count_refused(ten, 1_000, NOON);
+    assert_eq!(shared.ask_refused(ten, NOON), over(11));
+    let slow = SendLimits::new(100);
+    slow.count_refused(ten, 1_000, NOON);
+    assert_eq!(slow.ask_refused(ten, NOON), over(20), "its second is ten of them, and it owes one more");
+}
+
+#[test]
+fn whose_quota_is_spent_is_told_that_also_where_too_much_was_refused() {
+    let limits = SendLimits::new(1);
+    let allowance = Allowance { per_second: Some(10), per_day: Some(2) };
+    let spent = Over::Quota { whose: Whose::Application, per_day: 2 };
+    let one = senders(allowance, rate(100));
+    limits.count_refused(one, 10, NOON);
+    let over = Over::Refused { whose: Whose::Application, per_second: 10, retry_after_s: 1 };
+    assert_eq!(limits.ask_refused(one, NOON), Err(over), "there is a quota, and something is left of it");
+    assert_eq!(passed(&limits, one, 3, NOON), 2);
+    assert_eq!(limits.ask_refused(one, NOON), Err(spent));
+    assert_eq!(limits.ask_refused(one, NOON + 60_000), Ok(()), "a repeat is still told that it is one");
+    limits.count_refused(one, 1_000, NOON + DAY_MS - 1);
+    let over = Over::Refused { whose: Whose::Application, per_second: 10, retry_after_s: 11 };
+    assert_eq!(limits.ask_refused(one, NOON + DAY_MS), Err(over), "it is another day");
+}
+
+const MIDNIGHT: i64 = 20_001 * DAY_MS;
+
+#[test]
+fn events_of_both_days_around_midnight_begin_no_day_anew() {
+    let limits = SendLimits::new(1);
+    let three = senders(quota(3), quota(100));
+    let (before, after) = (MIDNIGHT - 1, MIDNIGHT);
+    assert_eq!(passed(&limits, three, 2, before), 2);
+    let taken: Vec<bool> =
+        [after, before, after, before, after, before].map(|now_ms| limits.take(three, now_ms).is_ok()).into();
+    assert_eq!(taken, [true, true, true, false, false, false], "those of the day before count against the new one");
+    assert_eq!(passed(&limits, three, 9, MIDNIGHT + DAY_MS), 3);
+    assert_eq!(passed(&limits, three, 9, MIDNIGHT - DAY_MS), 3, "a clock that was wrong keeps no quota");
+}
+
+#[test]
+fn an_event_is_given_back_to_the_day_it_was_counted_against() {
+    let limits = SendLimits::new(1);
+    let two = senders(quota(2), quota(100));
+    assert!(limits.take(two, MIDNIGHT).is_ok());
+    let late = limits.take(two, MIDNIGHT - 1).unwrap().unwrap();
+    assert!(limits.take(two, MIDNIGHT).is_err());
+    limits.give_back(late);
+    assert_eq!(passed(&limits, two, 5, MIDNIGHT), 1);
+}
+
+#[test]
+fn what_counts_for_the_new_day_is_not_forgotten_by_who_is_late() {
+    let mut limits = SendLimits::new(1);
+    limits.application_keys = 1;
+    let of = |number| application(number, 1, quota(1));
+    assert!(limits.take(of(1), MIDNIGHT).is_ok());
+    // There is no place for it, so it looks for what can be forgotten.
+    assert!(limits.take(of(2), MIDNIGHT - 1).is_ok());
+    assert!(limits.take(of(1), MIDNIGHT).is_err());
+}
+
+proptest! {
+    #[test]
+    fn two_days_have_two_quotas_however_their_events_are_mixed(
+        per_day in 1_u64..20,
+        around in proptest::collection::vec(-3_i64..3, 1..200),
+    ) {
+        let limits = SendLimits::new(1);
+        let one = senders(quota(per_day), quota(per_day));
+        let (mut first, mut passed, mut since) = (false, 0, 0);
+        for ms in around {
+            let is_ok = limits.take(one, MIDNIGHT + ms).is_ok();
+            first |= ms >= 0;
+            passed += u64::from(is_ok);
+            since += u64::from(is_ok && first);
+        }
+        prop_assert!(passed <= 2 * per_day, "{passed} of two days");
+        prop_assert!(since <= per_day, "{since} since the first of the second day");
+    }
 }

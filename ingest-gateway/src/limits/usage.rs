@@ -10,6 +10,8 @@ use super::{Allowance, DAY_MS, Over, SHUT_S, SWEEP_EVERY_MS, Whose};
 const SECOND_MS: i64 = 1_000;
 /// More than this many in a second nobody counts one by one.
 const MAX_RATE: f64 = 1_000_000.0;
+/// What was refused beyond its rate is owed, up to what comes back in so many seconds.
+const OWED_S: u32 = 10;
 
 /// All that is counted for an organization.
 #[derive(Debug, Default)]
@@ -31,7 +33,7 @@ type RateBucket = Option<ShareOfRate>;
 pub(super) struct Usage {
     /// Of what is accepted.
     bucket: RateBucket,
-    /// Of what is refused: as much as may be accepted, and in no place of it.
+    /// Of what is refused: as much as may be accepted, and in no place of it. It may owe.
     refused: RateBucket,
     /// Days since 1970.
     day: i64,
@@ -44,6 +46,8 @@ pub(super) struct Usage {
 struct ShareOfRate {
     per_second: u32,
     replicas: u32,
+    /// So many tokens of the bucket are not there to be had: what was taken of them is owed.
+    owed: u32,
     bucket: TokenBucket,
 }
 
@@ -102,6 +106,7 @@ impl Usage {
     /// Turns to the day, the limits and the replicas of now; a changed rate keeps what is used up. A bucket that is not asked for stays: among
     /// those who share it some may have a rate and others not.
     pub(super) fn turn(&mut self, day: i64, allowance: Allowance, replicas: u32) {
+        let day = self.counted_day(day);
         if self.day != day {
             self.day = day;
             self.used = 0;
@@ -111,9 +116,21 @@ impl Usage {
         }
     }
 
-    /// Counts what was refused, as far as there is any left of it.
+    /// The day that an event of `day` counts against. Around midnight events of both days come in any order, as each has its time
+    /// from before it waited for anything: one of the day before begins no day anew. Further back only a clock was wrong, which
+    /// must not keep the quota of a day to come.
+    fn counted_day(&self, day: i64) -> i64 {
+        if day.saturating_add(1) == self.day { self.day } else { day }
+    }
+
+    /// The day it counts for now.
+    pub(super) fn day(&self) -> i64 {
+        self.day
+    }
+
+    /// Counts what was refused, beyond what is left up to what may be owed: one request can have many events.
     pub(super) fn count_refused(&mut self, rate: u32, count: u32, replicas: u32, now_ms: i64) {
-        fit(&mut self.refused, rate, replicas);
+        fit_owing(&mut self.refused, rate, replicas, OWED_S);
         if let Some(share) = &mut self.refused {
             (0..count).take_while(|_| share.bucket.try_take(now_ms)).for_each(drop);
         }
@@ -121,8 +138,8 @@ impl Usage {
 
     /// Whether less was refused than may be.
     pub(super) fn ask_refused(&self, whose: Whose, now_ms: i64) -> Result<(), Over> {
-        let Some(ShareOfRate { per_second, bucket, .. }) = &self.refused else { return Ok(()) };
-        match wait_s(bucket, now_ms) {
+        let Some(ShareOfRate { per_second, owed, bucket, .. }) = &self.refused else { return Ok(()) };
+        match wait_s(bucket, *owed, now_ms) {
             None => Ok(()),
             Some(retry_after_s) => Err(Over::Refused { whose, per_second: *per_second, retry_after_s }),
         }
@@ -144,7 +161,7 @@ impl Usage {
         }
         let bucket = self.bucket.as_ref().filter(|_bucket| allowance.per_second.is_some());
         let Some(ShareOfRate { per_second, bucket, .. }) = bucket else { return Ok(()) };
-        match wait_s(bucket, now_ms) {
+        match wait_s(bucket, 0, now_ms) {
             None => Ok(()),
             Some(retry_after_s) => Err(Over::Rate { whose, per_second: *per_second, retry_after_s }),
         }
@@ -167,30 +184,42 @@ impl Usage {
         }
     }
 
+    /// Whether nothing is left of the day's quota.
+    pub(super) fn is_spent(&self, per_day: u64, now_ms: i64) -> bool {
+        self.day == self.counted_day(now_ms.div_euclid(DAY_MS)) && self.used >= per_day
+    }
+
     /// It was used today, or its bucket is not full.
     fn says_something(&self, now_ms: i64) -> bool {
         let mut buckets = [&self.bucket, &self.refused].into_iter().flatten();
         let is_busy = buckets.any(|share| !share.bucket.is_full(now_ms));
-        is_busy || (self.day == now_ms.div_euclid(DAY_MS) && self.used > 0)
+        is_busy || (self.day == self.counted_day(now_ms.div_euclid(DAY_MS)) && self.used > 0)
     }
 }
 
 /// A bucket of this rate; a changed one keeps what is used up.
 fn fit(slot: &mut RateBucket, per_second: u32, replicas: u32) {
+    fit_owing(slot, per_second, replicas, 0);
+}
+
+/// The same, which may owe what comes back in so many seconds.
+fn fit_owing(slot: &mut RateBucket, per_second: u32, replicas: u32, owed_s: u32) {
     if slot.as_ref().is_some_and(|share| (share.per_second, share.replicas) == (per_second, replicas)) {
         return;
     }
     let (rate, burst) = share_of_rate(per_second, replicas);
+    let owed = per_second.saturating_mul(owed_s) / replicas;
+    let capacity = burst.saturating_add(owed);
     let bucket = match slot.take() {
-        Some(ShareOfRate { mut bucket, .. }) => bucket.set_rate(rate, burst).map(|()| bucket),
-        None => TokenBucket::new(rate, burst),
+        Some(ShareOfRate { mut bucket, .. }) => bucket.set_rate(rate, capacity).map(|()| bucket),
+        None => TokenBucket::new(rate, capacity),
     };
-    *slot = bucket.ok().map(|bucket| ShareOfRate { per_second, replicas, bucket });
+    *slot = bucket.ok().map(|bucket| ShareOfRate { per_second, replicas, owed, bucket });
 }
 
-/// In how many whole seconds there is something in it, if there is nothing now.
-fn wait_s(bucket: &TokenBucket, now_ms: i64) -> Option<u32> {
-    let wait_ms = bucket.next_ms(now_ms).saturating_sub(now_ms);
+/// In how many whole seconds there is something in it beside what may be owed, if there is nothing now.
+fn wait_s(bucket: &TokenBucket, owed: u32, now_ms: i64) -> Option<u32> {
+    let wait_ms = bucket.next_many_ms(owed.saturating_add(1), now_ms).saturating_sub(now_ms);
     let seconds = (wait_ms.saturating_add(SECOND_MS - 1) / SECOND_MS).max(1);
     (wait_ms > 0).then(|| u32::try_from(seconds).unwrap_or(u32::MAX))
 }

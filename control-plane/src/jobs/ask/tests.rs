@@ -1,22 +1,21 @@
 //! When jobs are written, and what is said where they are not.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use schemas::problem::Code;
 use uuid::Uuid;
 
 use super::*;
 use crate::jobs::known::tests::definition;
+use crate::jobs::played::PlayedTopic;
 
 fn writer(patience: Duration) -> AskWriter {
-    let writer = AskWriter::new(AskSink::Memory(AtomicUsize::new(0)), JobsView::default());
+    let writer = AskWriter::new(AskSink::Memory(PlayedTopic::default()), JobsView::default());
     AskWriter { patience, ..writer }
 }
 
 fn writes(writer: &AskWriter) -> usize {
     match &writer.sink {
         AskSink::Kafka(_) => 0,
-        AskSink::Memory(writes) => writes.load(Ordering::Relaxed),
+        AskSink::Memory(topic) => topic.writes(),
     }
 }
 
@@ -50,7 +49,7 @@ async fn a_job_that_stands_so_by_then_is_not_written_again() {
         }
     };
     for now_ms in [5, 6] {
-        writer.change(&seen, (&actor, "job.pause"), pause(now_ms)).await.unwrap();
+        writer.change(&seen, (&actor, "job.pause"), true, pause(now_ms)).await.unwrap();
     }
     let paused = writer.view.read(|known| known.job(job.job_id)).and_then(|job| job.definition.paused_ms);
     assert_eq!((writes(&writer), paused), (2, Some(5)));

@@ -33,7 +33,8 @@ pub(super) const fn write(path: &'static str) -> Key {
         kind: Kind::Integer(100, 300_000, Unit::Millis),
         default: "10000",
         title: "Write timeout",
-        effect: "How long a client may take nothing of an answer that waits for it; then the connection is closed.",
+        effect: "How long a client may take nothing of an answer that waits for it; then the connection is closed, or the stream of \
+                 HTTP/2 alone where others of its connection move.",
     }
 }
 
@@ -101,7 +102,8 @@ pub(super) const fn trusted_proxies(path: &'static str) -> Key {
         default: "",
         title: "Trusted proxies",
         effect: "Networks such as 10.0.0.0/8 whose proxies say who called: the right-most address of their header (`proxy_header`) that is \
-                 in none of them. What others say is ignored. Connections are counted by the address that they come from all the same.",
+                 in none of them. What others say is ignored. Connections are counted by the address that they come from all the same; of the \
+                 control plane's one of theirs may hold half of what is free, in place of `connections_per_address`.",
     }
 }
 

@@ -7,7 +7,8 @@
 //! Nor can some addresses together: each holds at most as many as half of the places that are still free. The fewer are free,
 //! the less one address gets, so that there is one left for the next.
 //!
-//! What a proxy of ours passes on it bounds itself: whoever is trusted to say who called is not bounded here.
+//! What a proxy of ours passes on it bounds itself, so whoever is trusted to say who called may hold more than one address may. Half of
+//! what is free is the bound of these too: a network is trusted whole, and not everybody in it is a proxy.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,7 +23,7 @@ use crate::proxies::TrustedProxies;
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
     limit: Option<usize>,
-    unbounded: TrustedProxies,
+    proxies: TrustedProxies,
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
     /// All of them together.
     shown: IntGauge,
@@ -40,12 +41,12 @@ pub(super) struct AddressSlot {
 impl Addresses {
     /// At most `limit` of each address.
     pub(super) fn new(limit: Option<usize>, shown: IntGauge) -> Self {
-        Self { limit, unbounded: TrustedProxies::default(), counts: Arc::default(), shown }
+        Self { limit, proxies: TrustedProxies::default(), counts: Arc::default(), shown }
     }
 
-    /// The same, but of these proxies as many as they like.
-    pub(super) fn with_unbounded(self, unbounded: TrustedProxies) -> Self {
-        Self { unbounded, ..self }
+    /// The same, but of these proxies as many as half of what is free.
+    pub(super) fn trusting(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// A place for a new connection; `None` if its address has as many as it may. `free`: places of the listener that nobody has.
@@ -53,8 +54,11 @@ impl Addresses {
         let address = network(peer);
         let mut counts = self.counts.lock();
         let count = counts.entry(address).or_default();
-        let is_full = self.limit.is_some_and(|limit| *count >= limit.min(free / 2).max(1));
-        if is_full && !self.unbounded.trust(peer.to_canonical()) {
+        let half = (free / 2).max(1);
+        let is_full = self
+            .limit
+            .is_some_and(|limit| *count >= half || (*count >= limit && !self.proxies.trust(peer.to_canonical())));
+        if is_full {
             return None;
         }
         *count += 1;
@@ -140,11 +144,18 @@ mod tests {
     }
 
     #[test]
-    fn proxies_that_are_trusted_are_not_bounded() {
+    fn proxies_that_are_trusted_hold_more_and_leave_half_of_what_is_free() {
         let networks = ["10.0.0.0/8".parse().unwrap()];
-        let addresses = addresses(Some(1)).with_unbounded(TrustedProxies::new(&networks, ProxyHeader::default()));
-        let held: Vec<_> = (0..10).filter_map(|_| addresses.take("::ffff:10.0.0.1".parse().unwrap(), 100)).collect();
-        assert_eq!(held.len(), 10);
+        let (addresses, places) = (addresses(Some(1)), 100);
+        let addresses = addresses.trusting(TrustedProxies::new(&networks, ProxyHeader::default()));
+        let mut held = Vec::new();
+        for _ in 0..places {
+            let free = places - held.len();
+            held.extend(addresses.take("::ffff:10.0.0.1".parse().unwrap(), free));
+        }
+        assert!((30..=50).contains(&held.len()), "a pod of a network that is trusted holds {}", held.len());
+        let free = places - held.len();
+        assert!(addresses.take("10.0.0.2".parse().unwrap(), free).is_some(), "a real proxy has a place");
         let _other = addresses.take("192.0.2.1".parse().unwrap(), 100).unwrap();
         assert!(addresses.take("192.0.2.1".parse().unwrap(), 100).is_none());
     }

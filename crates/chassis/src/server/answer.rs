@@ -19,13 +19,15 @@ pin_project! {
         body: B,
         // What is left of a frame that is handed on in pieces.
         rest: Bytes,
+        // Of HTTP/2, which writes to the connection by itself.
+        is_http2: bool,
         owed: Owed,
     }
 }
 
 /// A frame is handed on in pieces of so many bytes: HTTP takes a whole one at once, and would seem to have written a list of many
 /// megabytes of which the peer has read nothing.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// Whether the next bytes wait for the peer.
 #[derive(Debug)]
@@ -56,9 +58,10 @@ impl Drop for Owed {
 
 impl<B: Body> WatchedBody<B> {
     pub(super) fn new(body: B, busy: Busy) -> Self {
+        let is_http2 = busy.is_http2();
         let mut owed = Owed { owes: None, busy };
         owed.set(!body.is_end_stream());
-        Self { body, rest: Bytes::new(), owed }
+        Self { body, rest: Bytes::new(), is_http2, owed }
     }
 }
 
@@ -70,7 +73,7 @@ impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
         let this = self.project();
         // Who asks for more has had room for what came before.
         this.owed.set(false);
-        let frame = next_piece(this.body, this.rest, cx);
+        let frame = next_piece(this.body, this.rest, *this.is_http2, cx);
         // The last one too: over HTTP/2 it waits for the peer's window, and this body with it.
         this.owed.set(matches!(frame, Poll::Ready(Some(Ok(_)))));
         frame
@@ -91,9 +94,13 @@ impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
 }
 
 /// The next frame: a piece of the one that `rest` is left of, else of the body's next one.
+///
+/// HTTP/2 takes a piece whole as soon as there is room for a byte of it, and lets go of the body with the last one. So the last byte of
+/// what the body gave comes by itself: until the peer has made room for all before it the body is there, and waits.
 fn next_piece<B: Body<Data = Bytes>>(
     body: Pin<&mut B>,
     rest: &mut Bytes,
+    is_http2: bool,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
     if rest.is_empty() {
@@ -106,5 +113,6 @@ fn next_piece<B: Body<Data = Bytes>>(
             Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
         }
     }
-    Poll::Ready(Some(Ok(Frame::data(rest.split_to(rest.len().min(PIECE))))))
+    let whole = if is_http2 && rest.len() > 1 { rest.len() - 1 } else { rest.len() };
+    Poll::Ready(Some(Ok(Frame::data(rest.split_to(whole.min(PIECE))))))
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::AbortHandle;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use schemas::ids::OrganizationId;
@@ -18,7 +19,8 @@ use tokio::sync::Notify;
 
 use super::addresses::{self, AddressSlot};
 use super::holders::{ConnectionHolder, HeldPlace, Holders};
-use super::owed::{OwedAnswer, OwedAnswers};
+use super::owed::{OwedAnswer, OwedAnswers, OwedMoment, UnreadAnswers};
+use super::streams;
 use super::timer::Timer;
 use crate::clock;
 
@@ -35,6 +37,8 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
     /// Without the peer taking anything of an answer.
     pub(super) write: Duration,
+    /// Requests that a connection may have under way at once.
+    pub(super) streams: u32,
 }
 
 /// What a connection does.
@@ -55,6 +59,11 @@ pub struct ConnectionState {
     owed: OwedAnswers,
     /// Milliseconds after `born` since when the socket takes nothing; `TAKES` while it does.
     stuck_ms: AtomicU64,
+    /// Bytes that the socket has taken.
+    taken: AtomicU64,
+    /// So much older it is than by the clock.
+    #[cfg(test)]
+    ahead_ms: AtomicU64,
     place: Mutex<ConnectionPlace>,
     /// Whose tokens it showed: `NOTHING`, `OPERATOR`, `SEVERAL`, or the mark of an organization.
     shown: AtomicU64,
@@ -97,7 +106,11 @@ const TAKES: u64 = u64::MAX;
 
 /// Held while a request is served and its response written.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<ConnectionState>);
+pub(super) struct Busy {
+    connection: Arc<ConnectionState>,
+    /// Ends it alone.
+    stream: Option<AbortHandle>,
+}
 
 /// What the watchdog does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +123,8 @@ pub(super) enum ConnectionAction {
     DropSlowHead,
     /// The peer does not read what it asked for.
     DropUnread,
+    /// It does not read some of it, and other streams go on.
+    ResetUnread,
 }
 
 // === impl ConnectionState ===
@@ -126,6 +141,9 @@ impl ConnectionState {
             http2: AtomicBool::new(false),
             owed: OwedAnswers::default(),
             stuck_ms: AtomicU64::new(TAKES),
+            taken: AtomicU64::new(0),
+            #[cfg(test)]
+            ahead_ms: AtomicU64::new(0),
             place: Mutex::new(ConnectionPlace::Address(slot)),
             shown: AtomicU64::new(NOTHING),
             holders,
@@ -203,7 +221,7 @@ impl ConnectionState {
         }
         self.busy.fetch_add(1, Ordering::Relaxed);
         self.requests.inc();
-        Busy(Arc::clone(self))
+        Busy { connection: Arc::clone(self), stream: streams::end_of_current() }
     }
 
     /// Whether a request is being served.
@@ -219,12 +237,13 @@ impl ConnectionState {
         self.begin(true);
     }
 
-    /// The socket took bytes, or could not.
-    pub(super) fn wrote(&self, taken: bool) {
+    /// The socket took so many bytes, or (`None`) could not take any.
+    pub(super) fn wrote(&self, taken: Option<usize>) {
         let stuck = self.stuck_ms.load(Ordering::Relaxed) != TAKES;
-        if taken == stuck {
-            self.stuck_ms.store(if taken { TAKES } else { self.age_ms() }, Ordering::Relaxed);
+        if taken.is_some() == stuck {
+            self.stuck_ms.store(if stuck { TAKES } else { self.age_ms() }, Ordering::Relaxed);
         }
+        self.taken.fetch_add(taken.unwrap_or_default() as u64, Ordering::Relaxed);
     }
 
     fn begin(&self, head: bool) {
@@ -233,27 +252,60 @@ impl ConnectionState {
     }
 
     fn age_ms(&self) -> u64 {
-        u64::try_from(clock::instant().saturating_duration_since(self.born).as_millis()).unwrap_or(TAKES - 1)
+        self.age_at(self.now())
+    }
+
+    /// For its watchdog.
+    pub(super) fn now(&self) -> Instant {
+        let now = clock::instant();
+        #[cfg(test)]
+        let now = now + Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed));
+        now
+    }
+
+    /// As after so many milliseconds more.
+    #[cfg(test)]
+    pub(super) fn grow_old(&self, ms: u64) {
+        self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    fn age_at(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(TAKES - 1)
     }
 
     fn at(&self, ms: u64) -> Instant {
         self.born + Duration::from_millis(ms)
     }
 
-    /// Since when the peer has taken nothing of what waits for it.
-    fn unread_since(&self) -> Option<Instant> {
-        let stuck = Some(self.stuck_ms.load(Ordering::Relaxed)).filter(|ms| *ms != TAKES);
-        stuck.into_iter().chain(self.owed.since_ms()).min().map(|ms| self.at(ms))
+    fn owed_moment(&self, now: Instant, patience: Patience) -> OwedMoment {
+        OwedMoment {
+            now_ms: self.age_at(now),
+            taken: self.taken.load(Ordering::Relaxed),
+            busy: self.busy.load(Ordering::Relaxed),
+            patience_ms: u64::try_from(patience.write.as_millis()).unwrap_or(TAKES),
+            streams: patience.streams,
+        }
+    }
+
+    /// Ends the streams whose answers the peer does not read; how many.
+    pub(super) fn reset_unread(&self, now: Instant, patience: Patience) -> usize {
+        self.owed.end_unread(self.owed_moment(now, patience))
     }
 
     /// What to do about the connection. Looks again soon enough that a state which begins right after is judged in time.
     pub(super) fn verdict(&self, now: Instant, patience: Patience) -> ConnectionAction {
         let soon = now + patience.head.min(patience.write);
-        let unread = self.unread_since().map(|since| since + patience.write);
-        if unread.is_some_and(|end| end <= now) {
+        let stuck_ms = Some(self.stuck_ms.load(Ordering::Relaxed)).filter(|ms| *ms != TAKES);
+        let stuck = stuck_ms.map(|ms| self.at(ms) + patience.write);
+        if stuck.is_some_and(|end| end <= now) {
             return ConnectionAction::DropUnread;
         }
-        let soon = unread.map_or(soon, |end| end.min(soon));
+        let waiting = match self.owed.unread(self.owed_moment(now, patience)) {
+            UnreadAnswers::None(end_ms) => end_ms.map(|ms| self.at(ms)),
+            UnreadAnswers::Streams => return ConnectionAction::ResetUnread,
+            UnreadAnswers::Connection => return ConnectionAction::DropUnread,
+        };
+        let soon = stuck.into_iter().chain(waiting).min().map_or(soon, |end| end.min(soon));
         if self.is_busy() {
             return ConnectionAction::Wait(soon);
         }
@@ -272,20 +324,25 @@ impl ConnectionState {
 impl Busy {
     /// The next bytes of the response wait for the peer.
     pub(super) fn owe(&self) -> OwedAnswer {
-        self.0.owed.add(self.0.age_ms())
+        let connection = &self.connection;
+        connection.owed.add(connection.age_ms(), connection.taken.load(Ordering::Relaxed), self.stream.clone())
     }
 
     /// The peer made room for them.
     pub(super) fn paid(&self, owed: OwedAnswer) {
-        self.0.owed.remove(owed);
+        self.connection.owed.remove(owed, self.connection.age_ms());
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.connection.http2.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.requests.dec();
-        if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.begin(false);
+        self.connection.requests.dec();
+        if self.connection.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.connection.begin(false);
         }
     }
 }
@@ -296,8 +353,12 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience =
-        Patience { head: Duration::from_secs(5), idle: Duration::from_secs(75), write: Duration::from_secs(10) };
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(5),
+        idle: Duration::from_secs(75),
+        write: Duration::from_secs(10),
+        streams: 100,
+    };
 
     fn state() -> Arc<ConnectionState> {
         let gauge = IntGauge::new("requests", "Requests.").unwrap();
@@ -361,9 +422,9 @@ mod tests {
     fn a_socket_that_takes_nothing_ends_the_connection() {
         let state = state();
         let _busy = state.enter(http::Version::HTTP_11);
-        state.wrote(false);
+        state.wrote(None);
         assert_eq!(verdict(&state, 11), ConnectionAction::DropUnread);
-        state.wrote(true);
+        state.wrote(Some(1));
         assert!(matches!(verdict(&state, 11), ConnectionAction::Wait(_)));
     }
 

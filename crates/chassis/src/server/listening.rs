@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,10 +24,11 @@ use tracing::{debug, warn};
 use super::answer::WatchedBody;
 use super::connection::{ConnectionAction, ConnectionState};
 use super::socket::WatchedSocket;
+use super::streams::StreamExecutor;
 use super::tls::{ListenerSession, ListenerTls};
 use super::{Closed, Serve, Server};
 use crate::shutdown::Shutdown;
-use crate::{clock, tasks};
+use crate::tasks;
 
 /// Pause after an accept that failed for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -36,7 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Listening<S> {
     pub(super) server: Server,
     pub(super) service: Arc<S>,
-    pub(super) builder: Builder<TokioExecutor>,
+    pub(super) builder: Builder<StreamExecutor>,
     pub(super) shutdown: Shutdown,
     /// Cancelled when what is still open is cut.
     pub(super) ended: CancellationToken,
@@ -162,7 +163,7 @@ impl<S: Serve> Listening<S> {
     }
 
     /// Drives the connection to its end.
-    async fn drive<I>(self: &Arc<Self>, socket: I, state: &Arc<ConnectionState>)
+    pub(super) async fn drive<I>(self: &Arc<Self>, socket: I, state: &Arc<ConnectionState>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -207,11 +208,11 @@ impl<S: Serve> Listening<S> {
     async fn ending(&self, state: &ConnectionState, closing: bool) -> Ending {
         let (server, peer) = (&self.server, state.peer().0);
         let patience = server.patience();
-        let now = clock::instant();
+        let now = state.now();
         let first = match state.verdict(now, patience) {
             ConnectionAction::Wait(until) => until,
             ConnectionAction::Close => now + patience.head,
-            ConnectionAction::DropSlowHead | ConnectionAction::DropUnread => now,
+            ConnectionAction::DropSlowHead | ConnectionAction::DropUnread | ConnectionAction::ResetUnread => now,
         };
         let mut watchdog = pin!(tokio::time::sleep_until(first.into()));
         let mut requested = pin!(self.shutdown.requested());
@@ -227,7 +228,8 @@ impl<S: Serve> Listening<S> {
                 () = self.ended.cancelled() => return Ending::Cut,
                 () = watchdog.as_mut() => {}
             }
-            match state.verdict(clock::instant(), patience) {
+            let now = state.now();
+            match state.verdict(now, patience) {
                 ConnectionAction::Wait(until) => watchdog.as_mut().reset(until.into()),
                 ConnectionAction::Close if !closing => {
                     server.closed(Closed::Idle, peer);
@@ -241,6 +243,10 @@ impl<S: Serve> Listening<S> {
                 ConnectionAction::DropUnread => {
                     server.closed(Closed::Unread, peer);
                     return Ending::Cut;
+                }
+                ConnectionAction::ResetUnread => {
+                    (0..state.reset_unread(now, patience)).for_each(|_| server.closed(Closed::UnreadStream, peer));
+                    watchdog.as_mut().reset(now.into());
                 }
             }
         }

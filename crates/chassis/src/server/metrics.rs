@@ -16,7 +16,7 @@ pub struct ServerMetrics {
     pub requests: IntGauge,
     /// Bytes that bodies of requests hold in memory, also as what they become when they are read.
     pub body_bytes: IntGauge,
-    /// Connections that the server ended, by reason.
+    /// Connections, and streams of HTTP/2 connections, that the server ended, by reason.
     pub closed: IntCounterVec,
 }
 
@@ -36,7 +36,7 @@ impl ServerMetrics {
                 "Bytes that bodies of requests hold in memory, also as what they become when they are read.",
             )?,
             closed: {
-                let help = "Connections that the server ended, by reason.";
+                let help = "Connections, and streams of HTTP/2 connections, that the server ended, by reason.";
                 let closed = metrics.counters("connections_closed_total", help, &["reason"])?;
                 for reason in Closed::ALL {
                     closed.with_label_values(&[reason.name()]).inc_by(0);

@@ -56,6 +56,14 @@ fn unreadable(status: u16) -> Problem {
     }
 }
 
+/// Bytes that were taken; none where nothing could be.
+fn taken(written: &Poll<io::Result<usize>>) -> Option<usize> {
+    match written {
+        Poll::Ready(written) => Some(written.as_ref().copied().unwrap_or_default()),
+        Poll::Pending => None,
+    }
+}
+
 // === impl WatchedSocket ===
 
 impl<S: AsyncWrite + Unpin> WatchedSocket<S> {
@@ -67,7 +75,7 @@ impl<S: AsyncWrite + Unpin> WatchedSocket<S> {
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.instead.is_empty() {
             let written = Pin::new(&mut self.socket).poll_write(cx, &self.instead);
-            self.state.wrote(written.is_ready());
+            self.state.wrote(taken(&written));
             let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -109,7 +117,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedSocket<S> {
             return Poll::Ready(Ok(buf.len()));
         }
         let written = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.state.wrote(written.is_ready());
+        self.state.wrote(taken(&written));
         written
     }
 
@@ -125,7 +133,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedSocket<S> {
             return Poll::Ready(Ok(only.len()));
         }
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.state.wrote(written.is_ready());
+        self.state.wrote(taken(&written));
         written
     }
 
@@ -136,7 +144,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedSocket<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_instead(cx))?;
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
-        self.state.wrote(flushed.is_ready());
+        self.state.wrote(flushed.is_ready().then_some(0));
         flushed
     }
 

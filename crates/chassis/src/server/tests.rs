@@ -1,11 +1,12 @@
 //! The server over real sockets: peers that are silent, slow, many, or do not read; TLS in `tls`.
 
 mod holders;
+mod streams;
 mod tls;
 
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prometheus::Registry;
 use schemas::ids::OrganizationId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,7 +21,7 @@ use crate::tasks;
 const SHORT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// Answers `/small` and `/large`; a request with `authorization: <number>` shows a token of that organization, 0 is the operator.
+/// Answers `/small`, `/large`, and `/7` with so many bytes; a request with `authorization: <number>` shows a token of that organization, 0 is the operator.
 struct Pages;
 
 impl Serve for Pages {
@@ -31,9 +32,10 @@ impl Serve for Pages {
             let number: u128 = token.to_str().unwrap().parse().unwrap();
             connection.trust((number > 0).then(|| OrganizationId(Uuid::from_u128(number))));
         }
-        let large = request.uri().path() == "/large";
+        let path = request.uri().path();
+        let bytes = if path == "/large" { Ok(64 << 20) } else { path[1..].parse() };
         let body = request.into_body().collect().await.map(|body| body.to_bytes().len()).unwrap_or_default();
-        let answer = if large { Bytes::from(vec![b'x'; 64 << 20]) } else { Bytes::from(body.to_string()) };
+        let answer = bytes.map_or_else(|_| Bytes::from(body.to_string()), |bytes| Bytes::from(vec![b'x'; bytes]));
         Response::builder().status(StatusCode::OK).body(Full::new(answer)).unwrap()
     }
 }
@@ -152,7 +154,9 @@ async fn an_answer_that_is_not_read_ends_its_connection() {
 async fn an_answer_over_http2_without_a_window_ends_its_connection() {
     without_a_window(0, "http://x/small").await;
     // HTTP takes a whole frame as soon as there is room for a byte of it.
-    without_a_window(1, "http://x/large").await;
+    for of in ["2", "20000", "65536", "65537", "large"] {
+        without_a_window(1, &format!("http://x/{of}")).await;
+    }
 }
 
 async fn without_a_window(bytes: u32, of: &str) {

@@ -160,6 +160,8 @@ async fn a_write_that_may_have_been_done_is_not_asked_for_again() {
         ("POST", "", (Some("outcome_unknown"), None)),
         ("DELETE", "", (Some("outcome_unknown"), None)),
         ("POST", "idempotency-key: k\r\n", (Some("outcome_unknown"), Some("1"))),
+        ("DELETE", "idempotency-key: k\r\n", (Some("outcome_unknown"), None)),
+        ("PATCH", "idempotency-key: k\r\n", (Some("outcome_unknown"), None)),
         ("GET", "", (None, Some("1"))),
     ] {
         let head = format!(

@@ -93,3 +93,47 @@ async fn what_is_refused_counts_against_whose_token_it_came_with() {
         assert_eq!(other.status, 400, "it is of no other organization");
     }
 }
+
+/// Two at once and 1.5 a second are the share of this replica, and each event stands for a hundred of the day.
+const SHARED: Allowance = Allowance { per_second: Some(150), per_day: Some(200) };
+
+#[tokio::test]
+async fn who_sends_again_what_was_not_answered_is_told_that_it_was_accepted_however_often() {
+    let fixture = Fixture::with(|config| config.replicas = Some(100), None).await;
+    fixture.directory.limit(SHARED, UNLIMITED);
+    let first = event(r#","event_id":"a""#);
+    assert_eq!(fixture.send(&first).await.status, 201);
+    for _ in 0..20 {
+        assert_eq!(fixture.send(&first).await.id(), "EventAlreadyIngested");
+    }
+}
+
+/// A 429 with `Retry-After` would have clients come again all day.
+#[tokio::test]
+async fn a_spent_quota_is_told_as_that_also_where_too_much_was_refused() {
+    let fixture = Fixture::with(|config| config.replicas = Some(100), None).await;
+    fixture.directory.limit(Allowance { per_day: Some(100), ..SHARED }, UNLIMITED);
+    assert_eq!(fixture.send(&event("")).await.status, 201);
+    let nonsense = format!(r#"{{"events":[{}]}}"#, ["{}"; 100].join(","));
+    let batch = fixture.ask("POST", "/api/v1/events:batch", Some(SECRET), "application/json", nonsense.as_bytes());
+    assert_eq!(batch.await.status, 200);
+    let unread = fixture.send("no JSON at all").await;
+    assert_eq!((unread.status, unread.id(), unread.header("retry-after")), (429, "TooManyEventsToday", None));
+}
+
+#[tokio::test]
+async fn what_a_batch_had_over_the_rate_was_read_for_nothing_and_counts() {
+    let fixture = Fixture::with(|config| config.replicas = Some(100), None).await;
+    fixture.directory.limit(Allowance { per_day: None, ..SHARED }, UNLIMITED);
+    let batch = format!(r#"{{"events":[{}]}}"#, vec![event(""); 100].join(","));
+    let reply = fixture.ask("POST", "/api/v1/events:batch", Some(SECRET), "application/json", batch.as_bytes()).await;
+    let results = reply.body["results"].as_array().unwrap();
+    let over = results.iter().filter(|result| result["problem"]["id"] == "RateLimited").count();
+    assert!(over > 90, "{over}");
+    // A higher rate lets the next event pass: what was refused is still to be waited for.
+    fixture.directory.limit(Allowance { per_second: Some(1_000_000), per_day: None }, UNLIMITED);
+    let unread = fixture.send("no JSON at all").await;
+    assert_eq!((unread.status, unread.id()), (429, "RateLimited"));
+    let detail = unread.body["detail"].as_str().unwrap();
+    assert!(detail.contains("were refused"), "{detail}");
+}
