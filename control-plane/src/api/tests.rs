@@ -37,6 +37,7 @@ mod jobs;
 mod limits;
 mod log;
 mod log_behind;
+mod newer;
 mod operator;
 mod pages;
 mod preconditions;

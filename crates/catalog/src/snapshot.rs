@@ -21,7 +21,7 @@ use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, Subs
 use uuid::Uuid;
 use vault::LookupHash;
 
-use crate::change::{Change, ChangeKind};
+use crate::change::{Change, ChangeKind, NewerObject};
 use crate::digest::Digest;
 use crate::event_type::EventType;
 use crate::handles::{ById, ByUid};
@@ -48,6 +48,8 @@ pub struct Snapshot {
     position: i64,
     applied: Option<i64>,
     undecodable: u64,
+    /// What a newer release wrote, and what of it is not known here.
+    newer: BTreeMap<ControlKey, String>,
     transactions: Transactions,
     digest: Digest,
     weights: Weights,
@@ -100,6 +102,13 @@ impl Snapshot {
     #[must_use]
     pub fn undecodable(&self) -> u64 {
         self.undecodable
+    }
+
+    /// Why what stands under a key is not to be written by this build, where a newer release wrote it: something in it, which is not
+    /// known here, would be lost.
+    #[must_use]
+    pub fn newer(&self, key: &ControlKey) -> Option<&str> {
+        self.newer.get(key).map(String::as_str)
     }
 
     /// Digest of all objects: the same in every process whose snapshot holds the same, whatever way it came there.
@@ -229,9 +238,25 @@ impl Snapshot {
         if let Some(write) = change.write {
             self.transactions.remember(write.transaction);
         }
+        self.note_newer(change.newer, &change.kind);
         self.change(change.kind);
         self.applied = Some(change.offset);
         self.pass(change.offset + 1);
+    }
+
+    fn note_newer(&mut self, newer: Option<NewerObject>, kind: &ChangeKind) {
+        match newer {
+            Some(NewerObject { key: Some(key), why, .. }) => {
+                self.newer.insert(key, why);
+            }
+            Some(NewerObject { key: None, .. }) => {}
+            None if self.newer.is_empty() => {}
+            None => {
+                if let Some(key) = kind.key() {
+                    self.newer.remove(&key);
+                }
+            }
+        }
     }
 
     /// Changes the objects alone, not what the snapshot knows of the topic.
