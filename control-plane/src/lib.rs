@@ -147,8 +147,7 @@ impl ControlPlane {
         let operations = Operations::of(&config, &deps.topics);
         let health = watch_health(&config, &deps);
         let rules = WriteRules::new(config.bytes, health.instances.clone());
-        let store =
-            Store::start(&deps, (config.request_timeout, rules), operations.clone(), metrics.clone()).await?;
+        let store = Store::start(&deps, (config.request_timeout, rules), operations.clone(), metrics.clone()).await?;
         let latch = deps.health.latch("control");
         deps.tasks.spawn("control-seed", seed::run(config.clone(), deps.clone(), store.clone(), latch));
         let acting = Acting::new(store.clone(), deps.catalog.clone(), metrics.clone(), config.limits);

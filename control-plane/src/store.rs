@@ -77,8 +77,8 @@ use crate::store::refuse::full;
 use crate::store::share::WriterShare;
 
 pub(crate) use crate::store::decision::{Change, Decision, Moment};
-pub(crate) use crate::store::shapes::WriteRules;
 pub use crate::store::log::transactional_id;
+pub(crate) use crate::store::shapes::WriteRules;
 
 /// Between two tries of a call that failed.
 const PAUSE: Duration = Duration::from_millis(100);

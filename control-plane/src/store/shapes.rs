@@ -59,7 +59,9 @@ impl ShapeRule {
         }
         match self.instances.read(shape, now_ms) {
             ShapeReaders::All => Ok(()),
-            ShapeReaders::Unknown => Err(unavailable("which processes run is not known yet, and what is written is new")),
+            ShapeReaders::Unknown => {
+                Err(unavailable("which processes run is not known yet, and what is written is new"))
+            }
             ShapeReaders::NotThis(older) => {
                 let (role, instance, reads) = (&older.role, &older.instance, older.reads());
                 let version = older.version.as_deref().unwrap_or("unknown");

@@ -78,7 +78,12 @@ impl ChangeKind {
     }
 
     /// What a record with this value does, and which member of it is not known here.
-    fn of_value((key, text): (&ControlKey, &str), value: &[u8], offset: i64, vault: &Arc<Vault>) -> (Self, Option<String>) {
+    fn of_value(
+        (key, text): (&ControlKey, &str),
+        value: &[u8],
+        offset: i64,
+        vault: &Arc<Vault>,
+    ) -> (Self, Option<String>) {
         let object = match ControlObject::decode(key, value) {
             Ok(object) if object.key() == *key => object,
             Ok(_moved) => return (undecodable(text, "the object's ids are not those of its key"), None),

@@ -4,6 +4,7 @@
 //! application itself; what belongs to an application that is not there is simply not found.
 
 mod answers;
+mod newer;
 mod orphans;
 mod pages;
 mod registries;
@@ -21,7 +22,7 @@ use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, Subs
 use uuid::Uuid;
 use vault::LookupHash;
 
-use crate::change::{Change, ChangeKind, NewerObject};
+use crate::change::{Change, ChangeKind};
 use crate::digest::Digest;
 use crate::event_type::EventType;
 use crate::handles::{ById, ByUid};
@@ -102,13 +103,6 @@ impl Snapshot {
     #[must_use]
     pub fn undecodable(&self) -> u64 {
         self.undecodable
-    }
-
-    /// Why what stands under a key is not to be written by this build, where a newer release wrote it: something in it, which is not
-    /// known here, would be lost.
-    #[must_use]
-    pub fn newer(&self, key: &ControlKey) -> Option<&str> {
-        self.newer.get(key).map(String::as_str)
     }
 
     /// Digest of all objects: the same in every process whose snapshot holds the same, whatever way it came there.
@@ -244,21 +238,6 @@ impl Snapshot {
         self.pass(change.offset + 1);
     }
 
-    fn note_newer(&mut self, newer: Option<NewerObject>, kind: &ChangeKind) {
-        match newer {
-            Some(NewerObject { key: Some(key), why, .. }) => {
-                self.newer.insert(key, why);
-            }
-            Some(NewerObject { key: None, .. }) => {}
-            None if self.newer.is_empty() => {}
-            None => {
-                if let Some(key) = kind.key() {
-                    self.newer.remove(&key);
-                }
-            }
-        }
-    }
-
     /// Changes the objects alone, not what the snapshot knows of the topic.
     pub(crate) fn change(&mut self, kind: ChangeKind) {
         match kind {
@@ -285,11 +264,6 @@ impl Snapshot {
             ChangeKind::Undecodable { .. } => self.undecodable += 1,
             ChangeKind::Unknown => {}
         }
-    }
-
-    /// A snapshot for a process that gives no answers.
-    pub(crate) fn without_answers() -> Self {
-        Self { passes_answers: true, ..Self::default() }
     }
 
     /// Everything below is applied: the end was seen there.

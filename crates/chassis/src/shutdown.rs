@@ -184,7 +184,10 @@ mod tests {
         let shutdown = Shutdown::new();
         let ending = shutdown.clone();
         shutdown.announce("SIGTERM", Duration::from_secs(5));
-        assert!(shutdown.is_announced() && shutdown.announced.is_cancelled(), "who routes requests here hears of it at once");
+        assert!(
+            shutdown.is_announced() && shutdown.announced.is_cancelled(),
+            "who routes requests here hears of it at once"
+        );
         let (over, delay) = tokio::sync::oneshot::channel::<()>();
         let delay = async { delay.await.unwrap() };
         let _end = tasks::spawn("end", async move { ending.end("SIGTERM", delay, std::future::pending()).await });

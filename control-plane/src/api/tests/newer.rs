@@ -37,7 +37,9 @@ async fn what_a_newer_release_wrote_is_shown_and_removed_and_never_changed() {
         value[member] = value!("mornings");
         api.catalog.feed([record(&key, &value, shape)]);
         let path = format!("/subscriptions/{id}");
-        let (status, problem) = api.put(&tenant.token, &path, tenant.subscription()).await;
+        let mut changed = tenant.subscription();
+        changed["description"] = value!("evenings");
+        let (status, problem) = api.put(&tenant.token, &path, changed).await;
         assert_eq!((status, problem["code"].as_str()), (409, Some("newer_version")), "{problem}");
         let detail = problem["detail"].as_str().unwrap();
         let named = if shape > shape::READS { format!("it has shape {shape}") } else { "it has `window`".to_owned() };

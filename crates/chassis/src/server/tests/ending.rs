@@ -12,10 +12,12 @@ use tokio::sync::oneshot;
 use super::*;
 
 /// A request's body that comes when the test says so.
-type LateBody = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>>;
+type LateBody = StreamBody<LateFrames>;
+type LateFrames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
 
 fn late(body: oneshot::Receiver<Bytes>) -> LateBody {
-    StreamBody::new(Box::pin(stream::once(async move { Ok(Frame::data(body.await.unwrap())) })))
+    let frames: LateFrames = Box::pin(stream::once(async move { Ok(Frame::data(body.await.unwrap())) }));
+    StreamBody::new(frames)
 }
 
 /// A connection of HTTP/2, and what becomes of it.
