@@ -22,7 +22,7 @@ use schemas::ids::SubscriptionId;
 use schemas::murmur2::partition_for;
 use schemas::status::Status;
 
-pub(crate) use self::instances::{InstanceCounts, Instances, is_silent};
+pub(crate) use self::instances::{InstanceCounts, Instances, ShapeReaders, is_silent};
 pub(crate) use self::lanes::{HeldSeen, LaneSeen, LanesView, follow};
 pub(crate) use self::sources::{SourceTold, SourceWords, ToldPartition};
 pub(crate) use self::workers::{LaneWord, WorkerWord, Workers};
@@ -68,5 +68,9 @@ impl HearsStatus for HealthView {
         self.workers.hears(key, status);
         self.sources.hears(key, status);
         self.instances.hears(key, status);
+    }
+
+    fn heard_all(&self) {
+        self.instances.heard_all();
     }
 }

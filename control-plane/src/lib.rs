@@ -95,7 +95,7 @@ use crate::rejections::RejectedReader;
 use crate::reports::Acting;
 use crate::server::Routes;
 use crate::state::App;
-use crate::store::Store;
+use crate::store::{Store, WriteRules};
 
 /// A started control plane: its store writes, its routes can be served.
 #[derive(Clone, Debug)]
@@ -145,15 +145,15 @@ impl ControlPlane {
     pub async fn start(config: ControlConfig, deps: Deps) -> Result<Self, Error> {
         let metrics = ControlMetrics::new(&deps.registry)?;
         let operations = Operations::of(&config, &deps.topics);
-        let store =
-            Store::start(&deps, (config.request_timeout, config.bytes), operations.clone(), metrics.clone()).await?;
+        let health = watch_health(&config, &deps);
+        let rules = WriteRules::new(config.bytes, health.instances.clone());
+        let store = Store::start(&deps, (config.request_timeout, rules), operations.clone(), metrics.clone()).await?;
         let latch = deps.health.latch("control");
         deps.tasks.spawn("control-seed", seed::run(config.clone(), deps.clone(), store.clone(), latch));
         let acting = Acting::new(store.clone(), deps.catalog.clone(), metrics.clone(), config.limits);
         deps.tasks.spawn("control-reports", reports::run(deps.clone(), acting, operations));
         deps.tasks.spawn("control-sweep", sweep::run(deps.clone(), store.clone(), metrics.clone()));
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
-        let health = watch_health(&config, &deps);
         backlog::start(&deps, health.instances.clone())?;
         let log = DeliveryLog::start(&config.log, &deps)?;
         let accepted =

@@ -149,7 +149,9 @@ impl Resealer {
         let decide = move |snapshot: &Snapshot, _moment: Moment| {
             let (mut changes, mut failed) = (Vec::new(), Vec::new());
             for key in &keys {
-                let Some(mut object) = find(snapshot, key) else { continue };
+                // What a newer release wrote is that one's to seal again.
+                let found = find(snapshot, key).filter(|_| snapshot.newer(key).is_none());
+                let Some(mut object) = found else { continue };
                 match reseal(&vault, key, &mut object) {
                     Ok(true) => changes.push(Change::Put(object)),
                     Ok(false) => {}
@@ -207,9 +209,13 @@ impl Resealer {
     fn look(&self, keys: &[ControlKey], survey: &mut Survey) {
         let current = self.vault().current_id();
         for key in keys {
-            let Some(object) = find(&self.catalog.read(), key) else { continue };
+            let (found, is_newer) = {
+                let snapshot = self.catalog.read();
+                (find(&snapshot, key), snapshot.newer(key).is_some())
+            };
+            let Some(object) = found else { continue };
             let ids: BTreeSet<&str> = object.sealed().into_iter().map(|sealed| sealed.kid.as_str()).collect();
-            if ids.iter().any(|id| *id != current) && !self.stuck.contains(key) {
+            if ids.iter().any(|id| *id != current) && !is_newer && !self.stuck.contains(key) {
                 survey.left.push(key.clone());
             }
             for id in ids {

@@ -25,6 +25,8 @@
 //!
 //! **Two that write.** Who is fenced soon after it acquired leaves the other its turn for a while (`share.rs`).
 //!
+//! **Beside other releases** what a newer one wrote is left alone, and nothing is written that an older one could not read (`shapes.rs`).
+//!
 //! **A trial** (`dry_run`) is decided over a listed end, all of it in a row, and takes no turn (`trial.rs`).
 //!
 //! The line is served by a task of its own: a request that gives up does not tear its write in the middle, because the next
@@ -40,6 +42,7 @@ mod line;
 mod log;
 mod pending;
 mod refuse;
+mod shapes;
 mod share;
 mod trial;
 
@@ -49,7 +52,6 @@ use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Snapshot};
 use chassis::clock;
-use chassis::config::ByteLimits;
 use chassis::limited::Limited;
 use chassis::tasks;
 use parking_lot::Mutex as Lock;
@@ -76,6 +78,7 @@ use crate::store::share::WriterShare;
 
 pub(crate) use crate::store::decision::{Change, Decision, Moment};
 pub use crate::store::log::transactional_id;
+pub(crate) use crate::store::shapes::WriteRules;
 
 /// Between two tries of a call that failed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -102,7 +105,7 @@ struct StoreInner {
     deadline: Duration,
     /// How long readers of the snapshot wait for those who decide over it.
     hold: Duration,
-    bytes: ByteLimits,
+    rules: WriteRules,
     metrics: ControlMetrics,
 }
 
@@ -132,7 +135,7 @@ struct Turn {
 impl Store {
     pub(crate) async fn start(
         deps: &Deps,
-        limits: (Duration, ByteLimits),
+        limits: (Duration, WriteRules),
         operations: Option<Operations>,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
@@ -143,7 +146,7 @@ impl Store {
     fn new(
         catalog: Catalog,
         log: ControlLog,
-        (deadline, bytes): (Duration, ByteLimits),
+        (deadline, rules): (Duration, WriteRules),
         metrics: ControlMetrics,
     ) -> Self {
         Self {
@@ -156,7 +159,7 @@ impl Store {
                 lines: Limited::new(LINE_PERIOD),
                 deadline,
                 hold: HOLD,
-                bytes,
+                rules,
                 metrics,
             }),
         }
@@ -164,9 +167,10 @@ impl Store {
 
     /// A store over a catalog without Kafka, for tests of the handlers.
     #[cfg(test)]
-    pub(crate) fn in_memory(catalog: Catalog, bytes: ByteLimits, metrics: ControlMetrics) -> Self {
+    pub(crate) fn in_memory(catalog: Catalog, bytes: chassis::config::ByteLimits, metrics: ControlMetrics) -> Self {
         let log = ControlLog::memory(catalog.clone(), Vec::new());
-        Self::new(catalog, log, (Duration::from_secs(10), bytes), metrics)
+        let rules = WriteRules::new(bytes, crate::health::Instances::default());
+        Self::new(catalog, log, (Duration::from_secs(10), rules), metrics)
     }
 
     /// Decides over a current snapshot and writes what was decided. `rule` may be called more than once. On return this

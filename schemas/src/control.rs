@@ -1,7 +1,7 @@
 //! The catalog's changelog on `control`: one JSON object per key `type/scope/id`, a tombstone when it is gone.
 //!
 //! Secrets are sealed (AES-256-GCM, key id beside) by whoever writes; this module only gives them a place. Every record
-//! carries `hookbus-version`, `hookbus-write-id`, `hookbus-write-size` and `hookbus-actor` as headers, tombstones too, and
+//! carries `hookbus-version` (its [`shape`]), `hookbus-write-id`, `hookbus-write-size` and `hookbus-actor` as headers, tombstones too, and
 //! `hookbus-transaction-id` where several writes share a transaction.
 
 mod answer;
@@ -10,6 +10,7 @@ mod cancelled_job;
 mod organization;
 pub mod schema_registry;
 mod sealed;
+pub mod shape;
 pub mod source;
 mod source_options;
 mod subscription;
@@ -38,9 +39,6 @@ pub use source_options::{
 pub use subscription::{
     Auth, BodyForm, DeliveryOrder, HurriedRetry, SigningScheme, SigningSecret, SkippedDelivery, Subscription, Target,
 };
-
-/// Current version of the shapes here.
-pub const VERSION: u8 = 1;
 
 /// The key of a control record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

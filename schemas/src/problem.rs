@@ -164,6 +164,10 @@ codes! {
     LogBehind,
     /// 409: other objects refer to it.
     InUse,
+    /// 409: a newer release wrote the object, and this one would lose something of it.
+    NewerVersion,
+    /// 409: a process that runs could not read what would be written.
+    OlderInstance,
     /// Part of the contract that is not built yet.
     NotBuilt,
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::control::shape;
 use crate::ids::SubscriptionId;
 
 pub use sources::{
@@ -67,6 +68,9 @@ pub struct Status {
     /// The commit it was built from, where the build was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// Up to which shape it reads objects of `control` whole; absent: an older one, which reads the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads_shape: Option<u8>,
 }
 
 /// How a delivery worker's subscriptions are doing.
@@ -195,6 +199,12 @@ impl Status {
     #[must_use]
     pub fn new(role: &str, instance: &str, at_ms: i64) -> Self {
         Self { v: 1, role: role.to_owned(), instance: instance.to_owned(), at_ms, ..Self::default() }
+    }
+
+    /// Up to which shape this instance reads objects of `control` whole.
+    #[must_use]
+    pub fn reads(&self) -> u8 {
+        self.reads_shape.unwrap_or(shape::FIRST)
     }
 
     /// The key of a role's record.

@@ -39,14 +39,6 @@ impl Default for Http {
 }
 
 impl Http {
-    /// A client that keeps no connection: each request makes one of its own.
-    #[must_use]
-    pub fn keeping_nothing() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector) }
-    }
-
     /// Sends a request.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //!        StubRegistry  has schemas by id and GUID, and fails as it is told
 //!               ^
 //!   Process: one role of the built binary, killed, frozen and stopped by id
-//!    Player: a release of the chart, each pod a process
+//!    Player: a release of the chart, each pod a process; or what the compose file brings up
 //!               |
 //!             Proxy    between a role and Kafka: cuts, stalls, loses one answer of one kind
 //!               v

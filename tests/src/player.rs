@@ -12,6 +12,7 @@
 //! for namespaces). `KafkaUser`s become users with their permissions and their Secrets (`player/strimzi.rs`). Not played:
 //! images, limits, users, network policies, disruption budgets, scalers.
 
+pub mod compose;
 mod helm;
 mod kubelet;
 mod manifests;

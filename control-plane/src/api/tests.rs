@@ -38,6 +38,7 @@ mod jobs_keyed;
 mod limits;
 mod log;
 mod log_behind;
+mod newer;
 mod operator;
 mod pages;
 mod preconditions;

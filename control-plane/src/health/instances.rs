@@ -15,7 +15,25 @@ const MAX_INSTANCES: usize = 10_000;
 
 /// See the module. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Instances(Arc<Mutex<BTreeMap<String, Arc<Status>>>>);
+pub(crate) struct Instances(Arc<Mutex<HeardInstances>>);
+
+#[derive(Debug, Default)]
+struct HeardInstances {
+    by_key: BTreeMap<String, Arc<Status>>,
+    /// What was told before this process started was read.
+    is_all: bool,
+}
+
+/// Whether every process that runs reads a shape of objects.
+#[derive(Clone, Debug)]
+pub(crate) enum ShapeReaders {
+    /// All of them do.
+    All,
+    /// The first that does not.
+    NotThis(Arc<Status>),
+    /// Not everybody was heard yet.
+    Unknown,
+}
 
 /// Processes of a role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +50,7 @@ impl Instances {
     /// By role; only roles of which something is known.
     pub(crate) fn counts(&self, now_ms: i64) -> BTreeMap<String, InstanceCounts> {
         let mut counts: BTreeMap<String, InstanceCounts> = BTreeMap::new();
-        for said in self.0.lock().values() {
+        for said in self.0.lock().by_key.values() {
             let of = counts.entry(said.role.clone()).or_default();
             if is_silent(said, now_ms) {
                 of.silent += 1;
@@ -43,10 +61,22 @@ impl Instances {
         counts
     }
 
+    /// Whether all that run read objects of this shape whole. Control planes say nothing of themselves: one that does not read it
+    /// leaves such objects alone.
+    pub(crate) fn read(&self, shape: u8, now_ms: i64) -> ShapeReaders {
+        let heard = self.0.lock();
+        let older = heard.by_key.values().find(|said| said.reads() < shape && !is_silent(said, now_ms));
+        match older {
+            Some(said) => ShapeReaders::NotThis(Arc::clone(said)),
+            None if heard.is_all => ShapeReaders::All,
+            None => ShapeReaders::Unknown,
+        }
+    }
+
     /// What each said last, by `role/instance`, of those behind this one.
     pub(crate) fn said(&self, after: Option<&str>) -> Vec<(String, Arc<Status>)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let instances = self.0.lock();
+        let instances = &self.0.lock().by_key;
         instances.range::<str, _>((from, Bound::Unbounded)).map(|(key, said)| (key.clone(), Arc::clone(said))).collect()
     }
 }
@@ -75,12 +105,13 @@ fn kept(status: &Status) -> Status {
         tokens: BTreeMap::new(),
         version: status.version.clone(),
         revision: status.revision.clone(),
+        reads_shape: status.reads_shape,
     }
 }
 
 impl HearsStatus for Instances {
     fn hears(&self, key: &str, status: Option<&Status>) {
-        let mut instances = self.0.lock();
+        let instances = &mut self.0.lock().by_key;
         let Some(status) = status else {
             instances.remove(key);
             return;
@@ -90,6 +121,10 @@ impl HearsStatus for Instances {
         if is_own && (instances.len() < MAX_INSTANCES || instances.contains_key(key)) {
             instances.insert(key.to_owned(), Arc::new(kept(status)));
         }
+    }
+
+    fn heard_all(&self) {
+        self.0.lock().is_all = true;
     }
 }
 

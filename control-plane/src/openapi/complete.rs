@@ -147,8 +147,9 @@ const SHARED: &[SharedProblem] = &[
     SharedProblem {
         status: 409,
         name: "Taken",
-        description: "Another object has the id, uid or token that is given (`code` is `taken`), or another request had this \
-            `Idempotency-Key` (`idempotency_key_reused`)",
+        description: "Another object has the id, uid or token that is given (`code` is `taken`), another request had this \
+            `Idempotency-Key` (`idempotency_key_reused`), a newer release wrote the object (`newer_version`), or a process that \
+            runs could not read it (`older_instance`)",
         id: ProblemId::Validation,
         when: When::Unique,
     },

@@ -254,7 +254,7 @@ impl StoreInner {
     ) -> Vec<DecidedWrite> {
         let decide = |snapshot: &Snapshot, write: &mut Box<dyn PendingWrite>| {
             let moment = Moment { end: end.unwrap_or_else(|| snapshot.position()), now_ms: clock::now_ms() };
-            let decided = write.decide(snapshot, moment, &self.bytes);
+            let decided = write.decide(snapshot, moment, &self.rules);
             let audited = Audited::take(snapshot, &decided.changes);
             DecidedWrite { decided, audited }
         };

@@ -7,7 +7,7 @@ use catalog::Snapshot;
 use chassis::config::KafkaConfig;
 use kafka::{ExclusiveError, ExclusiveWriter, KafkaError};
 use schemas::audit::VERSION as AUDIT_VERSION;
-use schemas::control::{ControlKey, VERSION};
+use schemas::control::{ControlKey, ControlObject, shape};
 use schemas::header;
 use schemas::record::{Headers, OutRecord};
 use uuid::Uuid;
@@ -119,7 +119,6 @@ pub(crate) fn encode(
     audited: &Audited,
 ) -> Result<Encoded, serde_json::Error> {
     let (control, audit) = log.topics();
-    let headers = headers(entry);
     let mut records = Vec::with_capacity(2 * entry.changes.len());
     for change in entry.changes {
         let value = match change {
@@ -131,7 +130,7 @@ pub(crate) fn encode(
             partition: Some(0),
             key: Some(Bytes::from(change.key().to_string())),
             value,
-            headers: headers.clone(),
+            headers: headers(entry, change.put().map_or(shape::FIRST, ControlObject::shape)),
         });
     }
     for record in audited.records(entry)? {
@@ -152,10 +151,10 @@ pub(crate) fn encode(
     Ok(Encoded { records, told })
 }
 
-fn headers(entry: &Entry<'_>) -> Headers {
+fn headers(entry: &Entry<'_>, shape: u8) -> Headers {
     let mut builder = Headers::builder(5, 240);
     builder
-        .push_i64(header::VERSION, i64::from(VERSION))
+        .push_i64(header::VERSION, i64::from(shape))
         .push_display(header::WRITE_ID, entry.write_id)
         .push_display(header::WRITE_SIZE, entry.changes.len())
         .push(header::ACTOR, entry.actor.name.as_bytes());

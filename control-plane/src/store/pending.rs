@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use catalog::Snapshot;
-use chassis::config::ByteLimits;
 use schemas::control::ControlKey;
 use schemas::problem::{Code, ProblemId};
 use schemas::record::OutRecord;
@@ -15,6 +14,7 @@ use crate::actor::Actor;
 use crate::problem::Problem;
 use crate::store::answers::Keeping;
 use crate::store::refuse::check_token;
+use crate::store::shapes::WriteRules;
 use crate::store::{Change, Decision, Moment};
 use crate::weights;
 
@@ -28,7 +28,7 @@ pub(super) trait PendingWrite: Send {
     /// Whether nobody waits for its answer.
     fn is_abandoned(&self) -> bool;
     /// Decides, as often as it must be. What is to be written; nothing where it is refused, repeated or there is nothing to do.
-    fn decide(&mut self, snapshot: &Snapshot, moment: Moment, bytes: &ByteLimits) -> Decided;
+    fn decide(&mut self, snapshot: &Snapshot, moment: Moment, rules: &WriteRules) -> Decided;
     /// Decides against it, whatever its rule has said.
     fn refuse(&mut self, problem: Problem);
     /// Answers what was decided, or why that came to nothing. The word for it in the metrics.
@@ -72,11 +72,12 @@ where
         Self { actor, rule, keeping, started, deadline, decided: None, is_repeat: false, answer }
     }
 
-    fn rule(&mut self, snapshot: &Snapshot, moment: Moment, bytes: &ByteLimits) -> Result<Decision<T>, Problem> {
+    fn rule(&mut self, snapshot: &Snapshot, moment: Moment, rules: &WriteRules) -> Result<Decision<T>, Problem> {
         check_token(&self.actor, snapshot, moment.now_ms)?;
         let Some(keeping) = &self.keeping else {
             let decision = (self.rule)(snapshot, moment)?;
-            weights::check(snapshot, &decision.changes, self.actor.is_system(), bytes)?;
+            weights::check(snapshot, &decision.changes, self.actor.is_system(), &rules.bytes)?;
+            rules.check_shapes(snapshot, &decision.changes, moment.now_ms)?;
             return Ok(decision);
         };
         let repeated = keeping.repeated(snapshot, moment.now_ms)?;
@@ -85,8 +86,9 @@ where
             return Ok(Decision::nothing(answer));
         }
         let mut decision = (self.rule)(snapshot, moment)?;
-        weights::check(snapshot, &decision.changes, self.actor.is_system(), bytes)?;
+        weights::check(snapshot, &decision.changes, self.actor.is_system(), &rules.bytes)?;
         decision.changes.extend(keeping.keep(snapshot, &decision.answer, moment.now_ms)?);
+        rules.check_shapes(snapshot, &decision.changes, moment.now_ms)?;
         Ok(decision)
     }
 }
@@ -112,9 +114,9 @@ where
         self.answer.is_closed()
     }
 
-    fn decide(&mut self, snapshot: &Snapshot, moment: Moment, bytes: &ByteLimits) -> Decided {
+    fn decide(&mut self, snapshot: &Snapshot, moment: Moment, rules: &WriteRules) -> Decided {
         // A rule that panics is a defect of its own route; the writes beside it have nothing to do with it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.rule(snapshot, moment, bytes)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.rule(snapshot, moment, rules)));
         let decision = outcome.unwrap_or_else(|_panic| {
             error!(actor = %self.actor.name, "the rule of a write panicked");
             Err(Problem::new(ProblemId::InternalServerError, "the write failed"))

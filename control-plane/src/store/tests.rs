@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chassis::config::ByteLimits;
 use chassis::metrics::Registry;
 use kafka::ExclusiveError;
 use schemas::audit::Audit;
@@ -16,6 +17,7 @@ use vault::{EncryptionKey, Vault};
 
 use super::*;
 use crate::actor::Caller;
+use crate::health::Instances;
 use crate::operations::Operations;
 use crate::store::audit::Audited;
 use crate::store::log::{Entry, encode};
@@ -173,7 +175,7 @@ pub(super) fn store(script: Vec<Step>) -> Store {
     Store::new(
         catalog,
         log,
-        (Duration::from_secs(10), ByteLimits::default()),
+        (Duration::from_secs(10), WriteRules::new(ByteLimits::default(), Instances::default())),
         ControlMetrics::new(&Registry::new()).unwrap(),
     )
 }

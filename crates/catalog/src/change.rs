@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use schemas::control::{ControlKey, ControlObject};
+use schemas::control::{ControlKey, ControlObject, shape};
 use schemas::header;
 use schemas::record::Record;
 use uuid::Uuid;
@@ -19,6 +19,18 @@ pub(crate) struct Change {
     pub(crate) offset: i64,
     pub(crate) write: Option<Write>,
     pub(crate) kind: ChangeKind,
+    pub(crate) newer: Option<NewerObject>,
+}
+
+/// That a newer release wrote the record, and this build does not know all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewerObject {
+    /// `None`: it is of a type that this build does not know.
+    pub(crate) key: Option<ControlKey>,
+    /// The key as it stands, cut.
+    pub(crate) text: String,
+    /// What is not known.
+    pub(crate) why: String,
 }
 
 /// The write a record belongs to.
@@ -50,29 +62,62 @@ impl Change {
         let size = record.headers.text(header::WRITE_SIZE).and_then(|text| text.parse().ok()).unwrap_or(1);
         let transaction = id(header::TRANSACTION_ID);
         let write = id(header::WRITE_ID).map(|id| Write { id, size, transaction: transaction.unwrap_or(id) });
-        Self { offset: record.offset, write, kind: ChangeKind::decode(record, vault) }
+        let (kind, newer) = decode(record, vault);
+        Self { offset: record.offset, write, kind, newer }
     }
 }
 
 impl ChangeKind {
-    fn decode(record: &Record, vault: &Arc<Vault>) -> Self {
-        let text = record.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-        let Some(key) = ControlKey::parse(&text) else {
-            return if is_ours(&text) { undecodable(&text, "the key is malformed") } else { Self::Unknown };
-        };
-        let Some(value) = &record.value else { return Self::Remove(key) };
-        let object = match ControlObject::decode(&key, value) {
-            Ok(object) if object.key() == key => object,
-            Ok(_moved) => return undecodable(&text, "the object's ids are not those of its key"),
-            Err(error) => return undecodable(&text, &error.to_string()),
-        };
-        let digest = digest_of(&text, value);
-        let weight = weight(&object, value.len());
-        match prepare(object, digest, record.offset, vault) {
-            Ok(object) => Self::Put(object.weighing(weight), digest, weight),
-            Err(reason) => undecodable(&text, &reason),
+    /// The key of the object it is about; `None`: of none of ours.
+    pub(crate) fn key(&self) -> Option<ControlKey> {
+        match self {
+            Self::Put(object, ..) => Some(object.key()),
+            Self::Remove(key) => Some(key.clone()),
+            Self::Unknown | Self::Undecodable { .. } => None,
         }
     }
+
+    /// What a record with this value does, and which member of it is not known here.
+    fn of_value(
+        (key, text): (&ControlKey, &str),
+        value: &[u8],
+        offset: i64,
+        vault: &Arc<Vault>,
+    ) -> (Self, Option<String>) {
+        let object = match ControlObject::decode(key, value) {
+            Ok(object) if object.key() == *key => object,
+            Ok(_moved) => return (undecodable(text, "the object's ids are not those of its key"), None),
+            Err(error) => return (undecodable(text, &error.to_string()), None),
+        };
+        let (digest, weight, unread) = (digest_of(text, value), weight(&object, value.len()), object.unread(value));
+        match prepare(object, digest, offset, vault) {
+            Ok(object) => (Self::Put(object.weighing(weight), digest, weight), unread),
+            Err(reason) => (undecodable(text, &reason), None),
+        }
+    }
+}
+
+fn decode(record: &Record, vault: &Arc<Vault>) -> (ChangeKind, Option<NewerObject>) {
+    let text = record.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    let newer = |key: Option<ControlKey>, why: String| NewerObject { key, text: cut(&text), why };
+    let Some(key) = ControlKey::parse(&text) else {
+        if is_ours(&text) {
+            return (undecodable(&text, "the key is malformed"), None);
+        }
+        let newer = record.value.is_some().then(|| newer(None, "its type is not known here".to_owned()));
+        return (ChangeKind::Unknown, newer);
+    };
+    let Some(value) = &record.value else { return (ChangeKind::Remove(key), None) };
+    let shape = record.headers.text(header::VERSION).and_then(|text| text.parse().ok()).unwrap_or(shape::FIRST);
+    let (kind, unread) = ChangeKind::of_value((&key, &text), value, record.offset, vault);
+    if shape > shape::READS {
+        // What does not even decode is no damage: the former object stays.
+        let kind = if let ChangeKind::Undecodable { .. } = kind { ChangeKind::Unknown } else { kind };
+        let why = format!("it has shape {shape}, and this build reads shapes up to {}", shape::READS);
+        return (kind, Some(newer(Some(key), why)));
+    }
+    let newer = unread.map(|member| newer(Some(key), format!("it has `{}`, which is not known here", cut(&member))));
+    (kind, newer)
 }
 
 /// What one object adds to the snapshot's digest.
@@ -130,7 +175,11 @@ fn is_ours(key: &str) -> bool {
 }
 
 fn undecodable(key: &str, reason: &str) -> ChangeKind {
-    ChangeKind::Undecodable { key: key.chars().take(200).collect(), reason: reason.to_owned() }
+    ChangeKind::Undecodable { key: cut(key), reason: reason.to_owned() }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 impl Change {
@@ -145,6 +194,6 @@ impl Change {
             },
             Err(error) => undecodable(&key, &error.to_string()),
         };
-        Self { offset, write: None, kind }
+        Self { offset, write: None, kind, newer: None }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct CatalogMetrics {
     pub(crate) applied: IntCounter,
     /// Control records that could not be decoded since the start.
     pub(crate) undecodable: IntCounter,
+    /// Control records since the start that a newer release wrote, with something that this one does not know.
+    pub(crate) newer: IntCounter,
     /// Times the reader was started again after a failure.
     pub(crate) restarts: IntCounter,
 }
@@ -32,6 +34,10 @@ impl CatalogMetrics {
             applied: metrics.counter("records_applied_total", "Control records applied since the start.")?,
             undecodable: metrics
                 .counter("records_undecodable_total", "Control records that could not be decoded since the start.")?,
+            newer: metrics.counter(
+                "records_newer_total",
+                "Control records since the start that a newer release wrote, with something that this one does not know.",
+            )?,
             restarts: metrics
                 .counter("reader_restarts_total", "Times the reader was started again after a failure.")?,
         })

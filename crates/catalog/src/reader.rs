@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::catalog::Inner;
-use crate::change::{Change, ChangeKind};
+use crate::change::{Change, ChangeKind, NewerObject};
 use crate::error::CatalogError;
 use crate::metrics::CatalogMetrics;
 
@@ -162,9 +162,23 @@ impl Reader {
                         reason, "control record cannot be decoded, the former object stays"
                     );
                 }
+                if let Some(newer) = &change.newer {
+                    self.newer(newer, record.offset);
+                }
                 batch.push(change);
             }
             TailEvent::Eof { position, .. } => batch.reach(position),
+        }
+    }
+
+    /// Nothing is wrong, but who looks why a new option has no effect here finds it.
+    fn newer(&self, newer: &NewerObject, offset: i64) {
+        self.metrics.newer.inc();
+        if let Some(swallowed) = self.limited.permit("newer") {
+            warn!(
+                topic = %self.partition.topic, offset, key = newer.text, why = newer.why, swallowed,
+                "a newer release wrote a control object: this one uses what it knows of it, and does not change it"
+            );
         }
     }
 
@@ -228,7 +242,7 @@ mod tests {
     fn change(offset: i64, id: u128, size: u32) -> Change {
         let id = Uuid::from_u128(id);
         let write = Some(Write { id, size, transaction: id });
-        Change { offset, write, kind: ChangeKind::Unknown }
+        Change { offset, write, kind: ChangeKind::Unknown, newer: None }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod answers;
 mod cancelled;
 mod held;
+mod newer;
 mod orphans;
 mod pages;
 mod registries;
@@ -51,6 +52,8 @@ pub struct Snapshot {
     position: i64,
     applied: Option<i64>,
     undecodable: u64,
+    /// What a newer release wrote, and what of it is not known here.
+    newer: BTreeMap<ControlKey, String>,
     transactions: Transactions,
     digest: Digest,
     weights: Weights,
@@ -207,6 +210,7 @@ impl Snapshot {
         if let Some(write) = change.write {
             self.transactions.remember(write.transaction);
         }
+        self.note_newer(change.newer, &change.kind);
         self.change(change.kind);
         self.applied = Some(change.offset);
         self.pass(change.offset + 1);
@@ -240,11 +244,6 @@ impl Snapshot {
             ChangeKind::Undecodable { .. } => self.undecodable += 1,
             ChangeKind::Unknown => {}
         }
-    }
-
-    /// A snapshot for a process that gives no answers.
-    pub(crate) fn without_answers() -> Self {
-        Self { passes_answers: true, ..Self::default() }
     }
 
     /// Everything below is applied: the end was seen there.

@@ -1,9 +1,12 @@
 //! Shutdown: one request for everybody, one way to make it urgent.
 //!
-//! The first SIGINT or SIGTERM *announces*: the process is not ready any more, and everything goes on. After a delay, in which
-//! balancers learn of it, it *requests* (as a failed task does at once): intake stops, what is in flight finishes, outcomes
-//! are committed, all within one grace period. The second signal *forces*: `main` returns at once.
+//! The first SIGINT or SIGTERM *announces*: the process is not ready any more, and everything goes on; who asks on a kept
+//! connection is told with the answer to take another one. After a delay, in which balancers and clients learn of it, it
+//! *requests* (as a failed task does at once): intake stops, what is in flight finishes, outcomes are committed, all within one
+//! grace period. The second signal *forces*: `main` returns at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,10 +15,22 @@ use tracing::{info, warn};
 
 use crate::tasks;
 
+/// What a process needs of its grace period after its drain: the last transaction and leaving the group, or flushing the
+/// producer, and taking its report back.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long a drain may take of a grace period, so that the process ends by itself within it.
+#[must_use]
+pub fn drain_time(grace: Duration) -> Duration {
+    grace - (grace / 4).min(LAST_WORDS)
+}
+
 /// The shared wish to stop. Clones are the same wish.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     announced: CancellationToken,
+    /// The same for those who ask with every request: a token's look takes a lock that all share.
+    is_announced: Arc<AtomicBool>,
     requested: CancellationToken,
     forced: CancellationToken,
 }
@@ -47,8 +62,14 @@ impl Shutdown {
 
     /// Asks everybody to stop. Asking again changes nothing.
     pub fn request(&self) {
-        self.announced.cancel();
+        self.set_announced();
         self.requested.cancel();
+    }
+
+    /// Whether it is known that somebody will ask.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.is_announced.load(Ordering::Relaxed)
     }
 
     /// Resolves when it is known that somebody will ask: whoever routes requests here should stop.
@@ -84,11 +105,16 @@ impl Shutdown {
         self.requested.clone()
     }
 
-    fn announce(&self, signal: &str, delay: Duration) {
+    pub(crate) fn announce(&self, signal: &str, delay: Duration) {
         if !delay.is_zero() {
             let delay_ms = delay.as_millis();
             info!(signal, delay.ms = %delay_ms, "not ready any more; listeners go on until balancers have seen it");
         }
+        self.set_announced();
+    }
+
+    fn set_announced(&self) {
+        self.is_announced.store(true, Ordering::Relaxed);
         self.announced.cancel();
     }
 
@@ -152,12 +178,16 @@ mod tests {
         terminate();
         shutdown.forced().await;
     }
+
     #[tokio::test]
     async fn after_the_first_signal_everything_goes_on_for_the_delay() {
         let shutdown = Shutdown::new();
         let ending = shutdown.clone();
         shutdown.announce("SIGTERM", Duration::from_secs(5));
-        assert!(shutdown.announced.is_cancelled(), "who routes requests here hears of it at once");
+        assert!(
+            shutdown.is_announced() && shutdown.announced.is_cancelled(),
+            "who routes requests here hears of it at once"
+        );
         let (over, delay) = tokio::sync::oneshot::channel::<()>();
         let delay = async { delay.await.unwrap() };
         let _end = tasks::spawn("end", async move { ending.end("SIGTERM", delay, std::future::pending()).await });
@@ -179,6 +209,12 @@ mod tests {
     fn what_fails_is_announced_and_requested_at_once() {
         let shutdown = Shutdown::new();
         shutdown.request();
-        assert!(shutdown.announced.is_cancelled() && shutdown.is_requested());
+        assert!(shutdown.is_announced() && shutdown.announced.is_cancelled() && shutdown.is_requested());
+    }
+
+    #[test]
+    fn a_drain_leaves_the_end_some_of_the_grace_period() {
+        let drain = |grace_ms| drain_time(Duration::from_millis(grace_ms)).as_millis();
+        assert_eq!([drain(30_000), drain(8_000), drain(0)], [25_000, 6_000, 0]);
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka::{Connection, KafkaError, Producer, ProducerOptions};
+use schemas::control::shape;
 use schemas::record::{Headers, OutRecord};
 use schemas::status::{DeliveryHealth, FanoutHealth, GatewayHealth, LanesHealth, RetryHealth, Status};
 use schemas::topics::Topics;
@@ -183,6 +184,7 @@ impl TellerOptions {
             gateway: facts.gateway,
             version: Some(VERSION.to_owned()),
             revision: (!REVISION.is_empty()).then(|| REVISION.to_owned()),
+            reads_shape: Some(shape::READS),
             ..Status::new(self.role, &self.instance, clock::now_ms())
         });
         OutRecord {
@@ -234,6 +236,7 @@ mod tests {
         let status: Status = serde_json::from_slice(&record.value.unwrap()).unwrap();
         assert_eq!((status.partitions, status.delivery), (3, delivery));
         assert_eq!(status.version.as_deref(), Some(VERSION), "who runs which version");
+        assert_eq!(status.reads_shape, Some(shape::READS), "who can read what");
         let gone = options.record(None);
         assert_eq!((gone.key, gone.value), (record.key, None));
     }

@@ -200,6 +200,10 @@ pub async fn settings(connection: &Connection, broker: i32) -> Result<BTreeMap<S
         let entries = resource.entries.into_iter();
         settings.extend(entries.filter_map(|entry| Some((entry.name, entry.value?))));
     }
+    // rdkafka passes over the error beside a resource; every broker has settings.
+    if settings.is_empty() {
+        return Err(KafkaError::call(call(), Code::ClusterAuthorizationFailed));
+    }
     Ok(settings)
 }
 

@@ -37,6 +37,8 @@ pub struct Plan {
     pub differing: Vec<Difference>,
     /// Topics that are as they should be.
     pub matching: Vec<String>,
+    /// Topics whose settings may not be described by who asked: whether these fit is not known.
+    pub unseen: Vec<String>,
     /// Topics that were created just now, by this process: nobody has read them.
     pub created: Vec<String>,
 }
@@ -58,16 +60,17 @@ pub struct Difference {
 struct Existing {
     partitions: usize,
     replicas: usize,
-    config: BTreeMap<String, String>,
+    /// `None`: it may not be described.
+    config: Option<BTreeMap<String, String>>,
 }
 
 // === impl Plan ===
 
 impl Plan {
-    /// Whether every topic exists as it should.
+    /// Whether every topic is known to exist as it should.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.missing.is_empty() && self.differing.is_empty()
+        self.missing.is_empty() && self.differing.is_empty() && self.unseen.is_empty()
     }
 }
 
@@ -83,6 +86,9 @@ impl fmt::Display for Plan {
                 writeln!(f, "! {topic}")?;
             }
             writeln!(f, "    {}: {}, should be {}", difference.property, difference.found, difference.wanted)?;
+        }
+        for name in &self.unseen {
+            writeln!(f, "? {name}: its settings may not be described")?;
         }
         for name in &self.matching {
             writeln!(f, "= {name}")?;
@@ -104,7 +110,9 @@ pub async fn plan(connection: &Connection, specs: &[TopicSpec]) -> Result<Plan, 
             continue;
         };
         let differences = compare(spec, found);
-        if differences.is_empty() {
+        if found.config.is_none() {
+            plan.unseen.push(spec.name.to_string());
+        } else if differences.is_empty() {
             plan.matching.push(spec.name.to_string());
         }
         plan.differing.extend(differences);
@@ -213,9 +221,12 @@ async fn existing(connection: &Connection, specs: &[TopicSpec]) -> Result<BTreeM
     Ok(existing)
 }
 
-fn values(resource: &ConfigResource) -> BTreeMap<String, String> {
+/// The settings of a resource. `None`: Kafka refused to describe it. rdkafka passes over the error that stands beside each
+/// resource of the answer, and leaves one without entries; every topic has some.
+fn values(resource: &ConfigResource) -> Option<BTreeMap<String, String>> {
     let entries = resource.entries.iter();
-    entries.filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?))).collect()
+    let values = entries.filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?))).collect();
+    (!resource.entries.is_empty()).then_some(values)
 }
 
 /// Partition and replica counts of all topics whose partitions have leaders.
@@ -233,7 +244,7 @@ fn read_shapes(client: &BaseConsumer<Named>) -> Result<BTreeMap<String, Existing
     Ok(topics
         .map(|topic| {
             let replicas = topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
-            let shape = Existing { partitions: topic.partitions().len(), replicas, config: BTreeMap::new() };
+            let shape = Existing { partitions: topic.partitions().len(), replicas, config: None };
             (topic.name().to_owned(), shape)
         })
         .collect())
@@ -256,8 +267,9 @@ fn compare(spec: &TopicSpec, found: &Existing) -> Vec<Difference> {
     if let Some(factor) = spec.replication_factor {
         check("replication factor", factor.to_string(), found.replicas.to_string());
     }
+    let Some(config) = &found.config else { return differences };
     for (name, wanted) in &spec.config {
-        let is = found.config.get(*name).cloned().unwrap_or_else(|| "not set".to_owned());
+        let is = config.get(*name).cloned().unwrap_or_else(|| "not set".to_owned());
         check(name, wanted.clone(), is);
     }
     differences
@@ -281,16 +293,26 @@ mod tests {
     #[test]
     fn every_difference_is_named_with_both_values() {
         let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
-        let differing = compare(&spec(), &Existing { partitions: 4, replicas: 3, config });
-        let plan =
-            Plan { missing: vec![spec()], differing, matching: vec!["hookbus.seen".into()], created: Vec::new() };
+        let differing = compare(&spec(), &Existing { partitions: 4, replicas: 3, config: Some(config) });
+        let (matching, unseen) = (vec!["hookbus.seen".into()], vec!["hookbus.audit".into()]);
+        let plan = Plan { missing: vec![spec()], differing, matching, unseen, created: Vec::new() };
         assert_eq!(
             plan.to_string(),
             "+ hookbus.events (8 partitions, cleanup.policy=delete, retention.ms=5)\n\
              ! hookbus.events\n    partitions: 4, should be 8\n    cleanup.policy: compact, should be delete\n    \
              retention.ms: not set, should be 5\n\
+             ? hookbus.audit: its settings may not be described\n\
              = hookbus.seen\n"
         );
         assert!(!plan.is_settled());
+    }
+
+    #[test]
+    fn settings_that_may_not_be_described_are_not_taken_for_settings_that_differ() {
+        let hidden = Existing { partitions: 8, replicas: 1, config: None };
+        let differing = compare(&spec(), &hidden);
+        assert_eq!(differing.iter().map(|it| &*it.property).collect::<Vec<_>>(), ["replication factor"]);
+        let plan = Plan { unseen: vec!["hookbus.events".into()], ..Plan::default() };
+        assert!(!plan.is_settled(), "nobody knows that it fits");
     }
 }

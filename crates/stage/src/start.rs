@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock;
+use chassis::shutdown::drain_time;
 use kafka::{
     Connection, KafkaError, Offsets, Ownership, Poller, PollerOptions, Tries, Writer, WriterOptions, WriterStats,
     topics,
@@ -31,8 +32,6 @@ use crate::work::{Waiting, Work};
 const POLL_AGE_LIMIT_MS: i64 = 30_000;
 /// After how many transaction timeouts something that stands still while Kafka answers counts as hung.
 const STALL_TIMEOUTS: u32 = 6;
-/// How long the end of a drain takes: a hand-over and a transaction.
-const LEAVE_TIME: Duration = Duration::from_secs(5);
 /// While the writer gets ready, the watchdog is told this often that it does.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -147,11 +146,6 @@ async fn told<T>(
             return started;
         }
     }
-}
-
-/// How long draining may take of a process's grace period: leaving the group and the last transaction need the rest.
-fn drain_time(grace: Duration) -> Duration {
-    grace - (grace / 4).min(LEAVE_TIME)
 }
 
 /// Half of a timeout, ms: contact that is older may already be too old for others.

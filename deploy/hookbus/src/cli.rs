@@ -69,6 +69,10 @@ pub(crate) enum Command {
     Control,
     /// Run everything in one process, with Kafka and a demo receiver, and show what happens.
     Dev(DevArgs),
+    /// Make an application beside an installation that runs, send it an event, and verify what is delivered.
+    Demo(operate::DemoArgs),
+    /// Make the keys that an installation needs, each in a file of a folder; what is there stays.
+    Keys(operate::KeysArgs),
     /// Create and verify Hookbus's topics.
     Topics {
         /// What to do with them.

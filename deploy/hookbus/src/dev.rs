@@ -5,12 +5,12 @@
 //!    -> demo objects -> receiver (verifies) -> feed: every lifecycle record is a line -> Ctrl-C drains, stops Kafka
 //! ```
 
-mod demo;
+pub(crate) mod demo;
 mod feed;
 mod info;
 mod kafka;
 mod keys;
-mod receiver;
+pub(crate) mod receiver;
 mod start;
 
 pub(crate) use start::run;

@@ -74,6 +74,11 @@ fn run(cli: Cli) -> Result<()> {
         Command::Retry => role(Role::Retry, Intakes::Both, file),
         Command::Control => role(Role::Control, Intakes::Both, file),
         Command::Dev(args) => runtime()?.block_on(dev::run(file, &args)),
+        Command::Demo(args) => {
+            let loaded = loaded(file)?;
+            runtime()?.block_on(commands::demo::run(&loaded.config, &args))
+        }
+        Command::Keys(args) => commands::keys::run(&args),
         Command::Topics { command } => {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;

@@ -54,8 +54,8 @@ fn helm(root: &Path) -> PathBuf {
 }
 
 /// The documents of a text. Empty ones are left out.
-fn objects(text: &str) -> anyhow::Result<Vec<Value>> {
-    let documents = Yaml::load_from_str(text).context("what helm wrote is no YAML")?;
+pub(super) fn objects(text: &str) -> anyhow::Result<Vec<Value>> {
+    let documents = Yaml::load_from_str(text).context("this is no YAML")?;
     let values: anyhow::Result<Vec<Value>> = documents.iter().map(|document| json(document, 0)).collect();
     Ok(values?.into_iter().filter(|value| !value.is_null()).collect())
 }

@@ -6,8 +6,10 @@
 //!
 //! What a kubelet would mend (a container that ends by itself, or is not alive) is an incident here: the release is at fault.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -20,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::pod::{ContainerPlan, PodIdentity, Probe, Surroundings};
+use super::pod::{ContainerPlan, PodIdentity, Probe, ProbeQuestion, Surroundings};
 use crate::http::Http;
 
 /// Lines of its log an incident shows.
@@ -114,10 +116,16 @@ impl Pod {
             leave: leave.clone(),
             incidents: incidents.clone(),
         };
-        if let Some(probe) = plan.readiness.clone() {
+        let asked = |probe: Probe| Asked {
+            probe,
+            http: Http::default(),
+            binary: binary.to_owned(),
+            environment: plan.environment.clone(),
+        };
+        if let Some(probe) = plan.readiness.clone().map(asked) {
             drop(tasks::spawn("readiness", watch_readiness(probe, state.clone(), probing.clone())));
         }
-        if let Some(probe) = plan.liveness.clone() {
+        if let Some(probe) = plan.liveness.clone().map(asked) {
             let what = format!("{name} is not alive: a kubelet would restart it");
             drop(tasks::spawn(
                 "liveness",
@@ -166,6 +174,11 @@ impl Pod {
     /// Waits until it is gone.
     pub(super) async fn gone(self) -> anyhow::Result<()> {
         self.ended.await.with_context(|| self.name)
+    }
+
+    /// What it has printed.
+    pub(super) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log_file).unwrap_or_default()).into_owned()
     }
 
     /// The last lines it has printed, with a heading.
@@ -252,10 +265,31 @@ impl Kubelet {
     }
 }
 
-/// Whether a probe was answered with a yes.
-async fn is_well(http: &Http, probe: &Probe) -> bool {
-    let asked = tokio::time::timeout(probe.timeout, http.get(&probe.url)).await;
-    asked.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status.is_success()))
+/// A probe, and what it takes to ask.
+struct Asked {
+    probe: Probe,
+    http: Http,
+    binary: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+impl Asked {
+    /// Whether the answer is a yes.
+    async fn is_well(&self) -> bool {
+        tokio::time::timeout(self.probe.timeout, self.answer()).await.unwrap_or(false)
+    }
+
+    async fn answer(&self) -> bool {
+        match &self.probe.asks {
+            ProbeQuestion::Get(url) => self.http.get(url).await.is_ok_and(|answer| answer.status.is_success()),
+            ProbeQuestion::Run(arguments) => {
+                let mut command = tokio::process::Command::new(&self.binary);
+                command.args(arguments).env_clear().envs(&self.environment).kill_on_drop(true);
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                command.status().await.is_ok_and(|status| status.success())
+            }
+        }
+    }
 }
 
 fn turns(every: Duration) -> tokio::time::Interval {
@@ -264,10 +298,10 @@ fn turns(every: Duration) -> tokio::time::Interval {
     turns
 }
 
-async fn watch_readiness(probe: Probe, state: watch::Sender<PodState>, stop: CancellationToken) {
-    let (http, mut failed, mut turns) = (Http::default(), 0, turns(probe.every));
+async fn watch_readiness(asked: Asked, state: watch::Sender<PodState>, stop: CancellationToken) {
+    let (probe, mut failed, mut turns) = (&asked.probe, 0, turns(asked.probe.every));
     while stop.run_until_cancelled(turns.tick()).await.is_some() {
-        let well = is_well(&http, &probe).await;
+        let well = asked.is_well().await;
         failed = if well { 0 } else { failed + 1 };
         state.send_if_modified(|state| {
             let next = match *state {
@@ -282,19 +316,19 @@ async fn watch_readiness(probe: Probe, state: watch::Sender<PodState>, stop: Can
 
 /// Until it leaves: a pod that ends is not asked whether it is alive.
 async fn watch_liveness(
-    probe: Probe,
+    asked: Asked,
     what: String,
     incidents: Incidents,
     leave: CancellationToken,
     stop: CancellationToken,
 ) {
-    let (http, mut failed, mut turns) = (Http::default(), 0, turns(probe.every));
+    let (mut failed, mut turns) = (0, turns(asked.probe.every));
     // The first question comes after a period: a process that has just been started listens nowhere yet.
     turns.tick().await;
     while leave.run_until_cancelled(turns.tick()).await.is_some() && !stop.is_cancelled() {
-        let well = is_well(&http, &probe).await;
+        let well = asked.is_well().await;
         failed = if well { 0 } else { failed + 1 };
-        if failed == probe.failures && !leave.is_cancelled() {
+        if failed == asked.probe.failures && !leave.is_cancelled() {
             incidents.note(what.clone());
         }
     }

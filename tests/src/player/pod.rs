@@ -5,7 +5,7 @@
 //! - **files**: what is mounted lies in a folder of the pod's own, and paths of mounts become paths in it, in the environment and in
 //!   what is mounted;
 //! - **network**: the process is told to listen on its pod's address, at the ports that the template names;
-//! - **names**: those of Services become their addresses.
+//! - **names**: those of Services become their addresses, in the environment and in arguments.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,11 +58,20 @@ pub(super) struct ContainerPlan {
 /// A question that is asked again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Probe {
-    pub(super) url: String,
+    pub(super) asks: ProbeQuestion,
     pub(super) every: Duration,
     pub(super) timeout: Duration,
     /// So many failures in a row count.
     pub(super) failures: u64,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ProbeQuestion {
+    /// A URL: yes is a success.
+    Get(String),
+    /// The image's own program with these arguments: yes is exit code 0.
+    Run(Vec<String>),
 }
 
 /// A path of the container, and where it lies here.
@@ -91,7 +100,7 @@ impl ContainerPlan {
 
     fn of(spec: &Value, container: &Value, pod: &PodIdentity, beside: &Surroundings) -> anyhow::Result<Self> {
         ensure!(container["command"].is_null(), "the image's own entry point is played, and no other command");
-        let mounted = Mounted::of(container, pod);
+        let mounted = Mounted::of(spec, container, pod);
         let mut files = BTreeMap::new();
         let mut folders = Vec::new();
         for mount in container["volumeMounts"].as_array().into_iter().flatten() {
@@ -100,7 +109,7 @@ impl ContainerPlan {
             let volume = volumes.into_iter().find(|volume| volume["name"] == name);
             let volume = volume.with_context(|| format!("no volume {name}"))?;
             let outside = mounted.outside(path);
-            if volume.get("emptyDir").is_some() {
+            if volume.get("emptyDir").is_some() || shared(volume).is_some() {
                 folders.push(outside);
                 continue;
             }
@@ -110,7 +119,10 @@ impl ContainerPlan {
         }
         let arguments = container["args"].as_array().into_iter().flatten();
         let arguments: anyhow::Result<Vec<String>> = arguments
-            .map(|argument| Ok(argument.as_str().with_context(|| format!("{argument} is no text"))?.to_owned()))
+            .map(|argument| {
+                let argument = argument.as_str().with_context(|| format!("{argument} is no text"))?;
+                Ok(named(&mounted.translate(argument), &beside.services))
+            })
             .collect();
         let (arguments, ports) = (arguments?, ports(container, pod)?);
         let mut environment = environment(container, pod, beside)?;
@@ -137,6 +149,11 @@ impl ContainerPlan {
         }
         Ok(())
     }
+}
+
+/// Where a volume lies that several containers have.
+fn shared(volume: &Value) -> Option<&Path> {
+    volume["hostPath"]["path"].as_str().map(Path::new)
 }
 
 /// What a volume holds, by file.
@@ -232,12 +249,26 @@ impl Probe {
         if probe.is_null() {
             return Ok(None);
         }
-        let get = &probe["httpGet"];
-        let (path, port) = (text(get, "path")?, text(get, "port")?);
-        let address = ports.get(port).with_context(|| format!("no port {port}"))?;
+        let asks = match probe["exec"]["command"].as_array() {
+            None => {
+                let get = &probe["httpGet"];
+                let (path, port) = (text(get, "path")?, text(get, "port")?);
+                let address = ports.get(port).with_context(|| format!("no port {port}"))?;
+                ProbeQuestion::Get(format!("http://{address}{path}"))
+            }
+            Some(command) => {
+                let words: Option<Vec<&str>> = command.iter().map(Value::as_str).collect();
+                match words.as_deref() {
+                    Some(["/hookbus", arguments @ ..]) => {
+                        ProbeQuestion::Run(arguments.iter().map(|it| (*it).to_owned()).collect())
+                    }
+                    _other => bail!("the image has no other program than /hookbus: {probe}"),
+                }
+            }
+        };
         let seconds = |field: &str, default| Duration::from_secs(probe[field].as_u64().unwrap_or(default));
         Ok(Some(Self {
-            url: format!("http://{address}{path}"),
+            asks,
             every: seconds("periodSeconds", 10),
             timeout: seconds("timeoutSeconds", 1),
             failures: probe["failureThreshold"].as_u64().unwrap_or(3),
@@ -248,11 +279,16 @@ impl Probe {
 // === impl Mounted ===
 
 impl Mounted {
-    fn of(container: &Value, pod: &PodIdentity) -> Self {
+    fn of(spec: &Value, container: &Value, pod: &PodIdentity) -> Self {
         let mounts = container["volumeMounts"].as_array().into_iter().flatten();
-        let paths = mounts.filter_map(|mount| mount["mountPath"].as_str());
-        let mut all: Vec<_> =
-            paths.map(|path| (path.to_owned(), pod.folder.join(path.trim_start_matches('/')))).collect();
+        let mut all: Vec<_> = mounts
+            .filter_map(|mount| {
+                let path = mount["mountPath"].as_str()?;
+                let volume = spec["volumes"].as_array()?.iter().find(|volume| volume["name"] == mount["name"]);
+                let outside = volume.and_then(shared).map(Path::to_owned);
+                Some((path.to_owned(), outside.unwrap_or_else(|| pod.folder.join(path.trim_start_matches('/')))))
+            })
+            .collect();
         // The longest first: one may lie in another.
         all.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         Self(all)

@@ -11,6 +11,8 @@ mod clients;
 #[cfg(test)]
 mod closed_pipe;
 #[cfg(test)]
+mod compose;
+#[cfg(test)]
 mod contention;
 #[cfg(test)]
 mod doctor;

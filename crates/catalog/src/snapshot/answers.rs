@@ -109,6 +109,11 @@ impl AnswerTable {
 // === impl Snapshot ===
 
 impl Snapshot {
+    /// A snapshot for a process that gives no answers.
+    pub(crate) fn without_answers() -> Self {
+        Self { passes_answers: true, ..Self::default() }
+    }
+
     /// An answer that is kept, also one whose time is over and that nobody has removed yet.
     #[must_use]
     pub fn kept_answer(&self, id: AnswerId) -> Option<&Arc<KeptAnswer>> {

@@ -237,6 +237,36 @@ fn damage_keeps_the_former_object_and_is_counted() {
 }
 
 #[test]
+fn what_a_newer_release_wrote_is_known_until_it_is_written_otherwise_and_is_no_damage() {
+    let object = boxed(subscription(1, None, "a.b", true));
+    let (key, value) = put(&object);
+    let mut more: serde_json::Value = serde_json::from_slice(&value.unwrap()).unwrap();
+    more["target"]["window"] = serde_json::json!("mornings");
+    let more = || (key.clone(), Some(Bytes::from(more.to_string())));
+    let of = |records: Vec<(String, Option<Bytes>)>| {
+        let snapshot = apply(records);
+        assert_eq!(snapshot.undecodable(), 0);
+        (snapshot.newer(&object.key()).is_some(), snapshot.has_subscription(SubscriptionId(Uuid::from_u128(1))))
+    };
+    assert_eq!(of(vec![more()]), (true, true), "it is used as far as it is known");
+    assert_eq!(of(vec![more(), put(&object)]), (false, true));
+    assert_eq!(of(vec![more(), gone(&object)]), (false, false));
+    // Of a shape that is not known here, and nothing that could be read.
+    let mut record = record(1, (key.clone(), Some(Bytes::from_static(b"{}"))));
+    let shape = (schemas::control::shape::READS + 1).to_string();
+    record.headers = [(header::VERSION, shape.as_str())].into_iter().collect();
+    let change = Change::decode(&record, &vault());
+    assert_eq!(change.newer.as_ref().map(|it| (it.key.as_ref(), &*it.text)), Some((Some(&object.key()), &*key)));
+    let mut snapshot = apply([put(&object)]);
+    snapshot.apply(change);
+    assert!(snapshot.newer(&object.key()).is_some());
+    assert!(snapshot.has_subscription(SubscriptionId(Uuid::from_u128(1))), "the former one stays");
+    assert_eq!(snapshot.undecodable(), 0);
+    let unknown = Change::decode(&self::record(2, ("lunar/1/2".into(), Some(Bytes::from_static(b"{}")))), &vault());
+    assert_eq!(unknown.newer.map(|it| it.key), Some(None), "a type that is not known here");
+}
+
+#[test]
 fn a_token_that_moved_to_another_object_survives_the_end_of_the_first() {
     let vault = vault();
     let (one, other) = (secret(&vault, 1, "token"), secret(&vault, 2, "token"));
@@ -459,7 +489,7 @@ fn a_transaction_of_many_writes_is_remembered_as_one() {
         for write in 0..writes_of_one {
             let id = Uuid::from_u128(1_000_000 + transaction * writes_of_one + write);
             let write = Some(crate::change::Write { id, size: 1, transaction: Uuid::from_u128(transaction) });
-            snapshot.apply(Change { offset, write, kind: ChangeKind::Unknown });
+            snapshot.apply(Change { offset, write, kind: ChangeKind::Unknown, newer: None });
             offset += 1;
         }
     }

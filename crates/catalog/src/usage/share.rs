@@ -59,6 +59,9 @@ pub struct UseDeps {
 pub trait HearsStatus: fmt::Debug + Send + Sync {
     /// The newest report of an instance, by its key `role/instance`; `None`: it was taken back. May be told more than once.
     fn hears(&self, key: &str, status: Option<&Status>);
+
+    /// Everything that was told before the start was heard. May be said more than once.
+    fn heard_all(&self) {}
 }
 
 /// The records of others: key -> when they were written.
@@ -134,9 +137,8 @@ impl Reader {
                 TailEvent::Record { record, .. } => self.take(&record),
                 TailEvent::Eof { position, .. } if position >= end => {
                     self.restored.send_replace(true);
-                    if self.deps.hears.is_none() {
-                        return Ok(());
-                    }
+                    let Some(hears) = &self.deps.hears else { return Ok(()) };
+                    hears.heard_all();
                 }
                 TailEvent::Eof { .. } => {}
             }

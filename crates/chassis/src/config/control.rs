@@ -17,6 +17,7 @@ use super::reader::Reader;
 use super::shutdown::ShutdownConfig;
 use super::sources::SourcesConfig;
 use crate::proxies::TrustedProxies;
+use crate::shutdown::drain_time;
 
 pub(super) const SECTION: Section = Section {
     name: "control",
@@ -313,7 +314,7 @@ impl ControlConfig {
             connections_per_address: from.positive("control.connections_per_address"),
             tls: listener::read_tls(from, "control"),
             trusted_proxies: listener::read_trusted_proxies(from, "control"),
-            drain: ShutdownConfig::read(from).listener_drain(),
+            drain: drain_time(ShutdownConfig::read(from).grace),
             max_subscriptions: from.number("control.max_subscriptions"),
             bytes: ByteLimits {
                 application: from.number("control.application_bytes"),

@@ -12,6 +12,7 @@ use super::listener::{self, TlsFiles};
 use super::reader::Reader;
 use super::shutdown::ShutdownConfig;
 use crate::proxies::TrustedProxies;
+use crate::shutdown::drain_time;
 
 pub(super) const SECTION: Section = Section {
     name: "gateway",
@@ -241,7 +242,7 @@ impl GatewayConfig {
             connections_per_address: from.positive("gateway.connections_per_address"),
             tls: listener::read_tls(from, "gateway"),
             trusted_proxies: listener::read_trusted_proxies(from, "gateway"),
-            drain: ShutdownConfig::read(from).listener_drain(),
+            drain: drain_time(ShutdownConfig::read(from).grace),
             forward: ForwardConfig::read(from),
             max_in_flight_bytes: from.number("gateway.max_in_flight_bytes"),
             queue_bytes: from.number("gateway.queue_bytes"),

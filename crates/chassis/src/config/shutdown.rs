@@ -15,7 +15,8 @@ pub(super) const SECTION: Section = Section {
             default: "0",
             title: "Delay",
             effect: "From the signal on `/readyz` is 503, and for so long the listeners take new connections as before: \
-                     balancers that have not seen it yet send into no closed port. Then the grace period begins.",
+                     balancers that have not seen it yet send into no closed port. Answers on kept connections say that they \
+                     end (`Connection: close`, GOAWAY). Then the grace period begins.",
         },
         Key {
             path: "shutdown.grace_ms",
@@ -37,30 +38,8 @@ pub struct ShutdownConfig {
     pub grace: Duration,
 }
 
-/// What a listener's process needs after its last answer: to flush its producer and to take its report back.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-
 impl ShutdownConfig {
     pub(super) fn read(from: &mut Reader<'_>) -> Self {
         Self { delay: from.millis("shutdown.delay_ms"), grace: from.millis("shutdown.grace_ms") }
-    }
-
-    /// How long a listener may wait for its last answers, so that the process ends by itself within its grace period.
-    pub(super) fn listener_drain(self) -> Duration {
-        self.grace - (self.grace / 4).min(LAST_WORDS)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_leaves_the_end_some_of_the_grace_period() {
-        let drain = |grace_ms| {
-            let grace = Duration::from_millis(grace_ms);
-            ShutdownConfig { delay: Duration::ZERO, grace }.listener_drain().as_millis()
-        };
-        assert_eq!([drain(30_000), drain(8_000), drain(0)], [25_000, 6_000, 0]);
     }
 }

@@ -70,6 +70,8 @@ pub struct ConnectionState {
     holders: Holders,
     /// It is to end, after the request it is at.
     going: Notify,
+    /// It was served over HTTP/2 by a process that is about to stop, and is to be told so.
+    parting: Notify,
     requests: IntGauge,
     /// For bodies and for everything after them: two, because a timer that is only ever put off is never registered anew.
     pub body_timer: Timer,
@@ -148,6 +150,7 @@ impl ConnectionState {
             shown: AtomicU64::new(NOTHING),
             holders,
             going: Notify::new(),
+            parting: Notify::new(),
             requests,
             body_timer: Timer::default(),
             request_timer: Timer::default(),
@@ -206,6 +209,21 @@ impl ConnectionState {
     /// Resolves when it is to end.
     pub(super) async fn told_to_leave(&self) {
         self.going.notified().await;
+    }
+
+    /// An answer of HTTP/2 cannot say that its connection ends: a frame of the connection's own does.
+    pub(super) fn part(&self) {
+        self.parting.notify_one();
+    }
+
+    /// Resolves when that is to be said.
+    pub(super) async fn told_to_part(&self) {
+        self.parting.notified().await;
+    }
+
+    /// Whether a request has come over HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
     }
 
     /// Since when it has been idle; `None` in a request, or in the head of one.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -49,6 +50,15 @@ enum Ending {
     Graceful,
     /// Now.
     Cut,
+}
+
+/// Tells a client with an answer to send its next request elsewhere. What it sends before it knows is served.
+fn say_that_it_ends(state: &ConnectionState, version: Version, headers: &mut HeaderMap) {
+    if version == Version::HTTP_2 {
+        state.part();
+    } else {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 fn is_hang_up(error: &io::Error) -> bool {
@@ -174,8 +184,12 @@ impl<S: Serve> Listening<S> {
             let served = Arc::clone(&served);
             async move {
                 let (listening, state) = &*served;
-                let busy = state.enter(request.version());
-                let response = listening.service.serve(state, request).await;
+                let version = request.version();
+                let busy = state.enter(version);
+                let mut response = listening.service.serve(state, request).await;
+                if listening.shutdown.is_announced() {
+                    say_that_it_ends(state, version, response.headers_mut());
+                }
                 Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, busy)))
             }
         });
@@ -216,7 +230,8 @@ impl<S: Serve> Listening<S> {
         };
         let mut watchdog = pin!(tokio::time::sleep_until(first.into()));
         let mut requested = pin!(self.shutdown.requested());
-        let mut told = pin!(state.told_to_leave());
+        let (mut told, mut parting) = (pin!(state.told_to_leave()), pin!(state.told_to_part()));
+        let (mut announced, mut is_heard) = (pin!(self.shutdown.announced()), false);
         loop {
             tokio::select! {
                 biased;
@@ -224,6 +239,15 @@ impl<S: Serve> Listening<S> {
                 () = told.as_mut(), if !closing => {
                     server.closed(Closed::HolderLimit, peer);
                     return Ending::Graceful;
+                }
+                () = parting.as_mut(), if !closing => return Ending::Graceful,
+                // GOAWAY cuts nothing, so it need not wait for a request. Of a connection that showed none it is not known yet
+                // what it speaks, and one of HTTP/1.1 can be told only with an answer: closed now it may cross a request.
+                () = announced.as_mut(), if !closing && !is_heard => {
+                    if state.is_http2() {
+                        return Ending::Graceful;
+                    }
+                    is_heard = true;
                 }
                 () = self.ended.cancelled() => return Ending::Cut,
                 () = watchdog.as_mut() => {}

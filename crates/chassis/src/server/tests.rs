@@ -1,5 +1,6 @@
-//! The server over real sockets: peers that are silent, slow, many, or do not read; TLS in `tls`.
+//! The server over real sockets: peers that are silent, slow, many, or do not read; its end in `ending`, TLS in `tls`.
 
+mod ending;
 mod holders;
 mod streams;
 mod tls;
@@ -275,23 +276,4 @@ async fn all_places_taken_by_the_silent_are_free_again_for_the_next() {
     answered(&mut socket).await;
     drop((silent, socket));
     running.end().await;
-}
-
-#[tokio::test]
-async fn a_request_whose_body_is_still_coming_at_shutdown_is_answered() {
-    let running = start(limits(), None).await;
-    let mut idle = running.sending(&get("")).await;
-    answered(&mut idle).await;
-    let mut socket = running.sending(b"POST /small HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nabc").await;
-    while running.metrics.requests.get() == 0 {
-        tokio::task::yield_now().await;
-    }
-    running.shutdown.request();
-    rest(idle).await;
-    socket.write_all(b"def").await.unwrap();
-    let text = String::from_utf8(rest(socket).await).unwrap();
-    assert!(text.starts_with("HTTP/1.1 200") && text.ends_with('6'), "{text}");
-    let address = running.address;
-    running.serving.await.unwrap();
-    assert!(TcpStream::connect(address).await.is_err(), "the port is closed");
 }

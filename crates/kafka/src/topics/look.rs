@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
+use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::{TIMEOUT, admin, values};
+use super::{TIMEOUT, admin, require, values};
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::log;
@@ -67,7 +68,7 @@ pub async fn require_alike(connection: &Connection, [one, other]: [&str; 2]) -> 
 /// What a topic's setting is now; `None`: Kafka knows no such setting.
 ///
 /// # Errors
-/// There is no such topic; the cluster did not answer, or refuses.
+/// There is no such topic; it may not be described; the cluster did not answer, or refuses.
 pub async fn setting(connection: &Connection, topic: &str, name: &str) -> Result<Option<String>, KafkaError> {
     let call = || format!("describe the configuration of {topic}");
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
@@ -75,16 +76,17 @@ pub async fn setting(connection: &Connection, topic: &str, name: &str) -> Result
         .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
         .await
         .map_err(|error| KafkaError::from_rdkafka(call(), &error))?;
-    let Some(resource) = described.into_iter().next() else { return Ok(None) };
-    let mut values = values(&resource.map_err(|code| KafkaError::call(call(), code))?);
-    Ok(values.remove(name))
+    let resource = described.into_iter().next().transpose().map_err(|code| KafkaError::call(call(), code))?;
+    if let Some(mut values) = resource.as_ref().and_then(values) {
+        return Ok(values.remove(name));
+    }
+    require(connection, &[topic]).await?;
+    Err(KafkaError::call(call(), Code::TopicAuthorizationFailed))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use rdkafka::types::RDKafkaErrorCode as Code;
 
     use super::*;
 

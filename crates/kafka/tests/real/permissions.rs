@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::{Connection, Output, Poller, PollerOptions, Window, Writer, WriterOptions};
+use kafka::{Connection, KafkaError, Output, Poller, PollerOptions, Window, Writer, WriterOptions};
 use testkit::pipeline::console;
 use testkit::strict::{self, Unsaid};
 use testkit::wait::eventually;
@@ -104,5 +104,27 @@ async fn a_topic_that_is_denied_is_named_and_ends_no_takeover_of_others() {
     let is_forgotten = async || worker.poller.denied_topics().is_empty().then_some(());
     eventually("the topic to be read again", WITHIN, is_forgotten).await.unwrap();
     worker.close().await;
+    broker.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_may_not_be_described_are_denied_and_not_taken_for_settings_that_are_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, brokers) = strict::start(folder.path(), &["worker"], Unsaid::Allowed).await.unwrap();
+    let world = World::at(&broker.bootstrap(), 1, 1).await;
+    let as_worker = connection("worker", &brokers);
+    let setting = async || kafka::topics::setting(&as_worker, &world.input, "retention.ms").await;
+    assert!(setting().await.unwrap().is_some());
+    // A topic that one rule speaks of is closed to whatever no rule allows.
+    let rule = ["--add", "--allow-principal", "User:worker", "--operation", "Describe", "--topic", &*world.input];
+    console::acls(&broker.bootstrap(), &rule).await.unwrap();
+    let refused = eventually("a refusal", WITHIN, async || setting().await.err()).await.unwrap();
+    assert!(refused.is_denied(), "{refused}");
+    // Their numbers of partitions are seen, and compared.
+    let plan = kafka::topics::plan(&as_worker, &[spec(&world.input, 2, &[("retention.ms", "5")])]).await.unwrap();
+    assert_eq!(plan.unseen, [world.input.to_string()]);
+    assert_eq!(plan.differing.iter().map(|it| &*it.property).collect::<Vec<_>>(), ["partitions"]);
+    let missing = kafka::topics::setting(&as_worker, "no-such-topic", "retention.ms").await;
+    assert!(matches!(missing, Err(KafkaError::NoTopic { .. })), "{missing:?}");
     broker.kill().await.unwrap();
 }

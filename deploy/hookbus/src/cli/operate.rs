@@ -1,4 +1,7 @@
-//! The subcommands of whoever operates an installation: `status`, `retries`, `audit` and `acls`.
+//! The subcommands of whoever operates an installation: `status`, `retries`, `audit` and `acls`; and of whoever begins: `demo`, `keys`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -44,6 +47,33 @@ pub(crate) struct StatusArgs {
     /// How to print.
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
+}
+
+/// `hookbus demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the installation is: a gateway that passes on to the control plane, or whatever stands before both.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: String,
+    /// Send the keys to another host in clear, as inside a network of containers.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Where to take what is delivered.
+    #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// The same as delivery workers reach it.
+    #[arg(long, default_value = "http://127.0.0.1:8090/", value_name = "URL")]
+    pub(crate) url: String,
+}
+
+/// `hookbus keys`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KeysArgs {
+    /// Where they lie.
+    pub(crate) folder: PathBuf,
+    /// Let every user read the files, for a volume that only containers see; else only who made them.
+    #[arg(long)]
+    pub(crate) readable_by_all: bool,
 }
 
 /// `hookbus retries`

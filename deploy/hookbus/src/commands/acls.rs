@@ -49,6 +49,19 @@ struct Grants<'a> {
     acls: Vec<Acl>,
 }
 
+// === impl Acl ===
+
+impl Acl {
+    /// Whether it is about this topic.
+    pub(crate) fn is_of_topic(&self, topic: &str) -> bool {
+        self.resource == Resource::Topic
+            && match self.pattern {
+                NamePattern::Literal => topic == self.name,
+                NamePattern::Prefixed => topic.starts_with(&self.name),
+            }
+    }
+}
+
 /// That there is no such role, and which there are.
 pub(crate) fn no_such_role(name: &str) -> String {
     let known: Vec<&str> = Role::ALL.iter().map(|role| role.name()).chain([OPERATOR]).collect();

@@ -34,7 +34,7 @@ use self::finding::DoctorFindings;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::fanout::intakes;
 use crate::cli::manage::Output;
-use crate::commands::acls;
+use crate::commands::acls::{self, Acl};
 use crate::output;
 use crate::screen;
 
@@ -99,6 +99,11 @@ impl DoctorPrincipal {
             Self::Operator => acls::OPERATOR,
             Self::Role(role) => role.name(),
         }
+    }
+
+    /// What `hookbus acls` prints for it.
+    fn needs(self, config: &Config) -> Vec<Acl> {
+        acls::all(config, "User:{role}").into_iter().filter(|acl| acl.role == self.name()).collect()
     }
 }
 

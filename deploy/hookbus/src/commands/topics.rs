@@ -34,6 +34,13 @@ pub(crate) async fn run(connection: &Connection, config: &Config, command: &Topi
             plan.differing.len()
         );
     }
+    if !plan.unseen.is_empty() {
+        bail!(
+            "HB-014: whether {} of the topics fit is not known, this principal may not describe their settings; `hookbus acls --role \
+             operator` prints what to grant",
+            plan.unseen.len()
+        );
+    }
     Ok(())
 }
 

@@ -155,7 +155,7 @@ async fn create_topics(config: &config::Config, agreed: bool) -> Result<()> {
     if !agreed {
         let plan = ::kafka::topics::plan(&connection, &specs).await?;
         screen::line(&format!("==> on {}:\n{}", connection.brokers(), plan.to_string().trim_end()))?;
-        if !plan.is_settled() {
+        if !(plan.missing.is_empty() && plan.differing.is_empty()) {
             match screen::confirm("Create these topics? [y/N] ")? {
                 Some(true) => {}
                 Some(false) => bail!("nothing was created; `--yes` agrees without asking"),

@@ -6,7 +6,6 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::{ADMIN_KEY, KEY, Launching, Pipeline, Role, Roles, SETTINGS_FILE, Setup, SharedKafka, environment};
-use crate::http::Http;
 use crate::player::{Player, PlayerOptions, Secrets, merge};
 
 /// Name of every release: each has a network of its own.
@@ -61,10 +60,8 @@ impl Setup {
         };
         let address = player.url("-gateway")?;
         let outside = [Role::Gateway, Role::Control].map(|role| (role, address.clone()));
-        let mut pipeline = self.pipeline(&brokers, Roles::outside(launching, outside.into()), binary, folder)?;
-        // Each request asks the Service for a pod. One on a connection that is kept may meet its end: a gateway that drains closes those
-        // on which nothing is under way, and what a client is just sending on one of them is lost to it.
-        pipeline.http = Http::keeping_nothing();
+        // Connections are kept, as clients keep them: a gateway that is about to end tells them to leave before it closes any.
+        let pipeline = self.pipeline(&brokers, Roles::outside(launching, outside.into()), binary, folder)?;
         Ok((pipeline, player))
     }
 

@@ -74,9 +74,25 @@ fn a_process_finds_what_its_container_would_find() {
     assert_eq!(plan.grace, Duration::from_secs(45));
     let probe = plan.readiness.as_ref().unwrap();
     assert_eq!(
-        (probe.url.as_str(), probe.every, probe.failures),
-        ("http://127.1.7.3:9090/readyz", Duration::from_secs(5), 2)
+        (&probe.asks, probe.every, probe.failures),
+        (&ProbeQuestion::Get("http://127.1.7.3:9090/readyz".to_owned()), Duration::from_secs(5), 2)
     );
+}
+
+#[test]
+fn a_volume_that_containers_share_lies_in_one_place_and_a_program_may_be_the_probe() {
+    let mut template = template();
+    template["spec"]["volumes"][2] = json!({ "name": "log", "hostPath": { "path": "/tmp/shared" } });
+    template["spec"]["containers"][0]["args"] =
+        json!(["keys", "/var/lib/hookbus/log", "--to", "http://hooks-control:80/"]);
+    template["spec"]["containers"][0]["readinessProbe"] = json!({ "exec": { "command": ["/hookbus", "ready"] } });
+    let plans = ContainerPlan::of_pod(&template, &pod(), &surroundings()).unwrap();
+    assert_eq!(plans[1].0.arguments, ["keys", "/tmp/shared", "--to", "http://127.1.7.254:4000/"]);
+    assert_eq!(plans[1].0.folders, [Path::new("/tmp/shared")]);
+    let probe = plans[1].0.readiness.as_ref().unwrap();
+    assert_eq!(probe.asks, ProbeQuestion::Run(vec!["ready".to_owned()]));
+    template["spec"]["containers"][0]["readinessProbe"]["exec"]["command"][0] = json!("/bin/sh");
+    assert!(ContainerPlan::of_pod(&template, &pod(), &surroundings()).is_err());
 }
 
 #[test]

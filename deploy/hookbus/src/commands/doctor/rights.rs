@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::DoctorPrincipal;
 use super::finding::DoctorFindings;
 use crate::codes::Code;
-use crate::commands::acls::{self, Acl, NamePattern, Resource};
+use crate::commands::acls::{Acl, NamePattern, Resource};
 
 /// Clocks that differ by more are told, ms.
 const CLOCK_MS: i64 = 1_000;
@@ -40,14 +40,6 @@ pub(super) async fn look(
     for (topic, lack) in &lacks {
         denied(who, format!("topic {topic}"), format!("this principal may not {lack} it"), findings);
     }
-    if let DoctorPrincipal::Role(_) = who {
-        // A role's principal may not see the settings of topics, so nobody has looked yet.
-        let is_there = |acl: &&Acl| acl.pattern != NamePattern::Literal || told.contains_key(&acl.name);
-        let topics = needed.iter().filter(|acl| acl.resource == Resource::Topic);
-        for acl in topics.filter(|acl| !is_there(acl)) {
-            findings.wrong(Code::TopicMissing, format!("topic {}", acl.name), "is not there", "hookbus topics ensure");
-        }
-    }
     if lacks.is_empty() {
         findings.well(format!("rights of {} to topics", who.name()), "all it needs");
     }
@@ -72,7 +64,7 @@ fn needed(config: &Config, who: DoctorPrincipal, intakes: Intakes) -> Vec<Acl> {
         };
         (intakes.has_events() || !is_of_events) && (intakes.has_sources() || !is_of_sources)
     };
-    acls::all(config, "User:{role}").into_iter().filter(|acl| acl.role == who.name() && is_wanted(acl)).collect()
+    who.needs(config).into_iter().filter(is_wanted).collect()
 }
 
 /// A delivery worker asks how long `deliveries` keeps its records before it begins.
@@ -95,11 +87,7 @@ fn denied(who: DoctorPrincipal, what: String, found: String, findings: &mut Doct
 fn lacks(needed: &[Acl], told: &ToldRights) -> Vec<(String, &'static str)> {
     let mut lacks = Vec::new();
     for acl in needed.iter().filter(|acl| acl.resource == Resource::Topic) {
-        let fits = |topic: &str| match acl.pattern {
-            NamePattern::Literal => topic == acl.name,
-            NamePattern::Prefixed => topic.starts_with(&acl.name),
-        };
-        for (topic, rights) in told.iter().filter(|(topic, _)| fits(topic)) {
+        for (topic, rights) in told.iter().filter(|(topic, _)| acl.is_of_topic(topic)) {
             let rights = rights.as_ref().copied().unwrap_or(TopicRights { read: false, write: false });
             let wants = |operation: &str| acl.operations.contains(&operation);
             if wants("Read") && !rights.read {
@@ -198,7 +186,7 @@ mod tests {
     use super::*;
 
     fn needed(role: &str) -> Vec<Acl> {
-        acls::all(&Config::for_tests(), "User:{role}").into_iter().filter(|acl| acl.role == role).collect()
+        DoctorPrincipal::of(Some(role)).unwrap().needs(&Config::for_tests())
     }
 
     #[test]

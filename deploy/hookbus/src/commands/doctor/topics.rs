@@ -1,4 +1,4 @@
-//! The topics: whether they are there, as configured, and whether their partitions have leaders and replicas enough.
+//! The topics that a principal needs: whether they are there, as configured, and whether their partitions have leaders and replicas enough.
 
 use chassis::config::Config;
 use kafka::probe;
@@ -18,12 +18,9 @@ pub(super) async fn look(
     (who, is_before): (DoctorPrincipal, bool),
     findings: &mut DoctorFindings,
 ) {
-    if let DoctorPrincipal::Role(_) = who {
-        // Settings that may not be described look like settings that are not there, and topics of other roles like none.
-        return findings
-            .skipped("topics", "how they are set is the operator's to see; what this role needs of them comes next");
-    }
-    let specs = config.topics.specs();
+    // Of topics of others a role may know nothing.
+    let (mut specs, needed) = (config.topics.specs(), who.needs(config));
+    specs.retain(|spec| needed.iter().any(|acl| acl.is_of_topic(&spec.name)));
     let plan = match kafka::topics::plan(connection, &specs).await {
         Ok(plan) => plan,
         Err(error) => return findings.unseen(who, Code::BrokerSilent, "topics", &error.into()),
@@ -42,10 +39,21 @@ pub(super) async fn look(
             "change the topic or the configuration: hookbus explain HB-016",
         );
     }
+    unseen(who, &plan.unseen, findings);
     if plan.is_settled() {
         findings.well("topics", format!("all {} are as configured", plan.matching.len()));
     }
     leaders(connection, config, findings).await;
+}
+
+/// How topics are set is the operator's to see; a role does without, but for what it is looked at by itself.
+fn unseen(who: DoctorPrincipal, topics: &[String], findings: &mut DoctorFindings) {
+    let (Some(first), what) = (topics.first(), "settings of topics") else { return };
+    let found = format!("{} may not be described by this principal, {first} among them", topics.len());
+    match who {
+        DoctorPrincipal::Operator => findings.wrong(Code::Denied, what, found, "grant what hookbus acls prints"),
+        DoctorPrincipal::Role(_) => findings.skipped(what, format!("{found}; it does not need it")),
+    }
 }
 
 /// Of a topic that may not be described a list says nothing, as of one that is not there; asked for by name it is told apart.
