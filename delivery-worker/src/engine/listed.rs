@@ -205,19 +205,6 @@ impl<L: Lookup> Engine<L> {
         true
     }
 
-    /// A record that was asked for cannot be read now, perhaps because the log ends below it: it is asked for again in a while, as
-    /// urgent as it was. Not so for a retry that goes early where that is over, or can never be.
-    pub(crate) fn not_read(&mut self, lease: Epoch, offset: i64, is_beyond_end: bool, now_ms: i64) {
-        let is_hurried = self.hurries.not_read((lease, offset), is_beyond_end, self.wall.ms(now_ms));
-        let near = self.read_backs.asked.get(&(lease, offset)).map(|asked| asked.is_urgent);
-        if near.is_none() && !is_hurried && !self.read_backs.ages.contains_key(&(lease, offset)) {
-            return;
-        }
-        let is_urgent = is_hurried || near.unwrap_or_default();
-        let demand = ReadBackDemand { lease, offset, is_urgent };
-        self.read_backs.failed(demand, now_ms);
-    }
-
     /// So many deliveries are listed, over all partitions.
     pub(crate) fn set_queued(&mut self, entries: usize) {
         self.read_backs.queued = entries;
