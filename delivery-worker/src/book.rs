@@ -82,9 +82,16 @@ impl Shelf {
     /// What stands of it on the topic.
     fn record(&self) -> LaneRecord {
         let has_order = self.lists.iter().any(|list| list.role() != ListRole::SetAside);
-        let mut record = self.condition.record(self.lists.iter().map(List::record).collect());
+        let mut record = self.record_without_lists();
+        record.lists = self.lists.iter().map(List::record).collect();
         record.reviewed_of = self.reviewed_of.filter(|_| has_order && !flaws::has(Flaw::CancelUnseen));
-        record.held_keys = self.held_keys.values().copied().collect();
+        record
+    }
+
+    /// What is known beside them.
+    fn record_without_lists(&self) -> LaneRecord {
+        let mut record = self.condition.record(Vec::new());
+        record.held_keys = self.held_keys.values().cloned().collect();
         record.superseded.clone_from(&self.superseded);
         record
     }
@@ -226,12 +233,20 @@ impl Book {
         self.lanes.get(&id).map(|lane| lane.condition).unwrap_or_default()
     }
 
-    /// Lanes of which something is known beside their lists.
-    pub(crate) fn conditions(&self) -> Vec<SubscriptionId> {
-        let known = self.lanes.iter().filter(|(_, lane)| lane.condition != LaneCondition::default());
+    /// Lanes whose record says something beside their lists.
+    pub(crate) fn known(&self) -> Vec<SubscriptionId> {
+        let known = self.lanes.iter().filter(|(_, lane)| !lane.record_without_lists().is_empty());
         let mut ids: Vec<SubscriptionId> = known.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Nothing is known of a lane beside its lists.
+    pub(crate) fn forget(&mut self, id: SubscriptionId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        self.journal.touch(id, lane);
+        let Shelf { lists, reviewed_of, written, .. } = std::mem::take(lane);
+        *lane = Shelf { lists, reviewed_of, written, ..Shelf::default() };
     }
 
     /// Writes what the batch has changed: each lane once, each chunk as it is now.

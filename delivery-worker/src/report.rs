@@ -14,7 +14,7 @@ use catalog::Subscription;
 use http::HeaderValue;
 use schemas::attempt::{Kind, Lifecycle, push_body, push_head};
 use schemas::dead_letter::{Death, DeathReason};
-use schemas::delivery::{Delivery, Hop, RecordPlace, key};
+use schemas::delivery::{Delivery, Hop, LastAttempt, RecordPlace, key};
 use schemas::header;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::rejected::{self, NewRejection, RejectReason};
@@ -67,7 +67,7 @@ impl Reporter {
                 let detail = attempt.and_then(|attempt| attempt.answer.detail.as_deref()).map(Cow::Borrowed);
                 Ok(vec![self.answered(&Lifecycle { detail, ..about(Kind::Delivered) }, attempt)?])
             }
-            End::Retry(hop) => match self.hop(delivery, *hop, attempt, now_ms) {
+            End::Retry(hop) => match self.hop_after(delivery, *hop, attempt, now_ms) {
                 Some(record) => {
                     let detail = attempt.and_then(|attempt| attempt.answer.detail.as_deref()).map(Cow::Borrowed);
                     let lifecycle = Lifecycle { due_ms: Some(hop.due_ms), detail, ..about(Kind::Attempted) };
@@ -101,9 +101,15 @@ impl Reporter {
         }
     }
 
-    /// A delivery's record with another hop that is due now. `None`: it does not fit the topic.
-    pub(crate) fn hurried(&self, delivery: &Delivery, hop: Hop) -> Option<OutRecord> {
-        self.hop(delivery, hop, None, hop.due_ms)
+    /// A delivery's record with another hop that is due now, after its last attempt ended so, where that is known. `None`: it does not
+    /// fit the topic.
+    pub(crate) fn hurried(&self, delivery: &Delivery, hop: Hop, last: Option<LastAttempt<'_>>) -> Option<OutRecord> {
+        self.hop(delivery, hop, last, hop.due_ms)
+    }
+
+    /// How a delivery leaves that comes far too early: back to a delay topic, or nowhere if it does not fit that.
+    pub(crate) fn passed_on(&self, delivery: &Delivery, now_ms: i64) -> End {
+        self.hop(delivery, delivery.hop, None, now_ms).map_or_else(too_large, |_| End::PassedOn)
     }
 
     /// The record that an endpoint has been failing for too long, after this attempt.
@@ -244,9 +250,7 @@ impl Reporter {
 
     /// The delivery's record for its next hop: the longest tier that fits what remains, or the shortest one, where the scheduler
     /// waits out less; `deliveries` once it is due. `None`: it does not fit the topic.
-    fn hop(&self, delivery: &Delivery, hop: Hop, attempt: Option<&Attempt>, now_ms: i64) -> Option<OutRecord> {
-        let ended = attempt.map(Attempt::to_string);
-        let last = attempt.zip(ended.as_deref()).map(|(attempt, error)| attempt.last(error));
+    fn hop(&self, delivery: &Delivery, hop: Hop, last: Option<LastAttempt<'_>>, now_ms: i64) -> Option<OutRecord> {
         let remaining_ms = hop.due_ms - now_ms;
         let fits = self.tiers.iter().find(|(delay_ms, _)| *delay_ms <= remaining_ms);
         let tier = fits.or_else(|| self.tiers.last().filter(|_| remaining_ms > 0));
@@ -255,6 +259,13 @@ impl Reporter {
             None => delivery.to_hop(Arc::clone(&self.topics.deliveries), Some(key(delivery.subscription)), hop, last),
         };
         (record.batch_size() <= self.topics.max_message_bytes).then_some(record)
+    }
+
+    /// The same after an attempt.
+    fn hop_after(&self, delivery: &Delivery, hop: Hop, attempt: Option<&Attempt>, now_ms: i64) -> Option<OutRecord> {
+        let ended = attempt.map(Attempt::to_string);
+        let last = attempt.zip(ended.as_deref()).map(|(attempt, error)| attempt.last(error));
+        self.hop(delivery, hop, last, now_ms)
     }
 
     fn about<'a>(kind: Kind, delivery: &'a Delivery, attempt: Option<&'a Attempt>, now_ms: i64) -> Lifecycle<'a> {

@@ -22,6 +22,7 @@ mod listed;
 mod outcomes;
 mod read_index;
 mod readback;
+mod refused;
 mod resolved;
 mod status;
 #[cfg(test)]
@@ -151,11 +152,7 @@ impl Work for DeliveryWork {
         {
             self.send(dispatch, wall_ms)?;
         }
-        self.put_changes(turn);
-        for left in self.engine.take_left() {
-            let resolved = Resolved::unsent(&left, self.ends.left(&left, wall_ms)?);
-            self.put(resolved, turn);
-        }
+        self.put_left(turn)?;
         for resolved in std::mem::take(&mut self.resolved) {
             self.put(resolved, turn);
         }
@@ -174,7 +171,7 @@ impl Work for DeliveryWork {
     }
 
     fn replace(&mut self, refused: Refused<'_, LaneNote>, now: Now) -> Result<Vec<OutRecord>, WorkError> {
-        Ok(self.ends.replaced(refused, now.wall_ms)?)
+        Ok(self.replace_refused(refused, now)?)
     }
 
     fn seal(&mut self, batch: &Sealed<LaneNote>, outputs: &mut Vec<Output>) -> Vec<Claimed> {
@@ -301,7 +298,7 @@ impl DeliveryWork {
 
     /// Puts what is resolved into the outbox. Of a lease that is over nothing comes back.
     fn put(&mut self, mut resolved: Resolved, turn: &mut Turn<'_, LaneNote>) {
-        let Resolved { epoch, note, .. } = resolved;
+        let (epoch, note) = (resolved.epoch, &resolved.note);
         if self.books.lease(epoch).is_some() {
             if note.was_sent() {
                 self.engine.resolved(epoch);

@@ -73,6 +73,14 @@ impl Instances {
         }
     }
 
+    /// One of a role that runs and is of an older release than this version, or does not say of which it is.
+    pub(crate) fn older(&self, role: &str, than: &str, now_ms: i64) -> Option<String> {
+        let is_older = |said: &Status| said.version.as_deref().and_then(numbers) < numbers(than);
+        let heard = self.0.lock();
+        let found = heard.by_key.values().find(|said| said.role == role && !is_silent(said, now_ms) && is_older(said));
+        found.map(|said| said.instance.clone())
+    }
+
     /// What each said last, by `role/instance`, of those behind this one.
     pub(crate) fn said(&self, after: Option<&str>) -> Vec<(String, Arc<Status>)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -84,6 +92,13 @@ impl Instances {
 /// Whether an instance that said this last is not known to run.
 pub(crate) fn is_silent(said: &Status, now_ms: i64) -> bool {
     now_ms.saturating_sub(said.at_ms) > SILENT_MS
+}
+
+/// What is compared of a version such as `1.2.3-rc.1`. `None`: it is no version.
+fn numbers(version: &str) -> Option<[u64; 3]> {
+    let release = version.split(['-', '+']).next()?;
+    let numbers: Vec<u64> = release.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+    numbers.try_into().ok()
 }
 
 /// Without what others remember, and what may be large.
@@ -148,5 +163,26 @@ mod tests {
         assert_eq!(counts.len(), 2, "what speaks for somebody else says nothing");
         instances.hears("fanout/1", None);
         assert!(!instances.counts(now_ms).contains_key("fanout"));
+    }
+    #[test]
+    fn who_runs_of_an_older_release_is_known_and_who_does_not_say_counts_as_one() {
+        let instances = Instances::default();
+        let hears = |instance: &str, role: &str, version: Option<&str>, at_ms| {
+            let said = Status { version: version.map(str::to_owned), ..Status::new(role, instance, at_ms) };
+            instances.hears(&Status::key(role, instance), Some(&said));
+        };
+        let older = |than: &str| instances.older("delivery", than, 1_001 + SILENT_MS);
+        hears("1", "delivery", Some("1.10.0"), 2_000);
+        hears("2", "delivery", Some("1.9.0"), 1_000);
+        hears("3", "retry", Some("1.0.0"), 2_000);
+        assert_eq!(older("1.10.0"), None, "one of before is silent, one of another role is no matter");
+        assert_eq!(older("1.10.1").as_deref(), Some("1"));
+        assert_eq!(older("1.9.9"), None, "a newer one knows what this one asks for");
+        hears("4", "delivery", None, 2_000);
+        assert_eq!(older("1.10.0").as_deref(), Some("4"));
+        hears("4", "delivery", Some("main"), 2_000);
+        assert_eq!(older("1.10.0").as_deref(), Some("4"));
+        hears("4", "delivery", Some("1.10.0-rc.1"), 2_000);
+        assert_eq!(older("1.10.0"), None);
     }
 }

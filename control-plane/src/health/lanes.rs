@@ -192,8 +192,9 @@ impl HeldSeen {
 // === impl Lanes ===
 
 impl Lanes {
-    /// What the ordering keys of a lane wait for from now on.
-    fn hold(&mut self, id: SubscriptionId, held: Vec<HeldKey>, limit: usize) {
+    /// What the ordering keys of a lane wait for from now on. How their last attempts ended nobody asks here, and it is half of them.
+    fn hold(&mut self, id: SubscriptionId, mut held: Vec<HeldKey>, limit: usize) {
+        held.iter_mut().filter_map(|held| held.retry.as_mut()).for_each(|retry| retry.last_error = None);
         let former = self.held.remove(&id).flatten();
         self.held_keys -= former.map_or(0, |former| former.len());
         if held.is_empty() {
@@ -280,7 +281,7 @@ mod tests {
         view.reached(0);
         let held = |number| {
             let delivery = DeliveryId(Uuid::from_u128(number));
-            HeldKey { key: OrderingKey(7), delivery, matched_at: 1, until_ms: 2, retry: None }
+            HeldKey { key: OrderingKey(7), delivery, matched_at: 1, until_ms: 2, retry: None, listed_at: None }
         };
         let mut lane = LaneRecord::new(Vec::new());
         lane.held_keys = vec![held(4), held(5)];

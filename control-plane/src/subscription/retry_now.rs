@@ -17,11 +17,13 @@ const MOST: usize = 100;
 /// The subscription with this delivery's retry wanted now. What is due comes by itself.
 ///
 /// # Errors
-/// None of its keys waits for it, or it is not known for which retry; it is skipped; or too many are wanted already.
+/// None of its keys waits for it, or it is not known for which retry; it is skipped; a delivery worker of an `older` release runs, which
+/// would forget that the former retry is to be dropped; or too many are wanted already.
 pub(crate) fn retry_now(
     former: &Subscription,
     delivery: DeliveryId,
     held: &HeldSeen,
+    older: Option<&str>,
     now_ms: i64,
 ) -> Result<Subscription, Problem> {
     let Some(held) = waiting_for(held, delivery)? else {
@@ -39,6 +41,11 @@ pub(crate) fn retry_now(
     let wanted = HurriedRetry { delivery, due_ms: retry.due_ms };
     if retry.due_ms <= now_ms || former.hurried.contains(&wanted) {
         return Ok(former.clone());
+    }
+    if let Some(instance) = older {
+        return Err(conflict(format!(
+            "delivery worker `{instance}` is of an older release and would attempt it twice: upgrade all of them first"
+        )));
     }
     let mut object = former.clone();
     object.hurried.retain(|other| other.due_ms > now_ms);
@@ -63,16 +70,26 @@ mod tests {
     use schemas::ordering::OrderingKey;
     use uuid::Uuid;
 
-    use super::*;
+    use super::{DeliveryId, HeldSeen, HurriedRetry, MOST, Problem, Subscription};
 
     fn id(number: u128) -> DeliveryId {
         DeliveryId(Uuid::from_u128(number))
     }
 
     fn held(number: u128, due_ms: Option<i64>) -> HeldSeen {
-        let retry = due_ms.map(|due_ms| PendingRetry { record: 4, attempt: 2, due_ms });
-        let of = |number| HeldKey { key: OrderingKey(1), delivery: id(number), matched_at: 0, until_ms: 9_000, retry };
-        HeldSeen::Known(vec![of(number)])
+        let retry = due_ms.map(|due_ms| PendingRetry::new(4, 2, due_ms));
+        let (key, delivery) = (OrderingKey(1), id(number));
+        HeldSeen::Known(vec![HeldKey { key, delivery, matched_at: 0, until_ms: 9_000, retry, listed_at: None }])
+    }
+
+    /// Where all workers are of this release.
+    fn retry_now(
+        former: &Subscription,
+        delivery: DeliveryId,
+        held: &HeldSeen,
+        now_ms: i64,
+    ) -> Result<Subscription, Problem> {
+        super::retry_now(former, delivery, held, None, now_ms)
     }
 
     fn former() -> Subscription {
@@ -101,6 +118,19 @@ mod tests {
         let mut skipped = former();
         skipped.skipped = vec![SkippedDelivery { delivery: id(2), until_ms: 9_000 }];
         assert_eq!(refused(&skipped, &held(2, Some(700))), 409);
+    }
+
+    /// What it does not know of the lane's record it would not write again: the former retry would be sent too.
+    #[test]
+    fn while_a_worker_of_an_older_release_runs_nothing_new_is_wanted() {
+        let asked = |former: &Subscription, due_ms| {
+            super::retry_now(former, id(2), &held(2, Some(due_ms)), Some("hookbus-delivery-3"), 10)
+        };
+        let refused = asked(&former(), 700).unwrap_err();
+        assert_eq!(refused.status, 409);
+        let once = retry_now(&former(), id(2), &held(2, Some(700)), 10).unwrap();
+        assert_eq!(asked(&once, 700).unwrap(), once, "it is wanted already");
+        assert_eq!(asked(&former(), 10).unwrap(), former(), "it comes by itself");
     }
 
     #[test]

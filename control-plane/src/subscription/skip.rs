@@ -49,7 +49,7 @@ pub(crate) fn skip(
 pub(super) fn waiting_for(held: &HeldSeen, delivery: DeliveryId) -> Result<Option<HeldKey>, Problem> {
     match held {
         HeldSeen::Known(held) => match held.iter().find(|held| held.delivery == delivery) {
-            Some(held) => Ok(Some(*held)),
+            Some(held) => Ok(Some(held.clone())),
             None => {
                 let detail = "no ordering key of this subscription waits for such a delivery: `held_deliveries` of its health are those";
                 Err(Problem::new(ProblemId::NotFound, detail))
@@ -75,7 +75,7 @@ mod tests {
     }
 
     fn held(number: u128, until_ms: i64) -> HeldKey {
-        HeldKey { key: OrderingKey(1), delivery: id(number), matched_at: 0, until_ms, retry: None }
+        HeldKey { key: OrderingKey(1), delivery: id(number), matched_at: 0, until_ms, retry: None, listed_at: None }
     }
 
     fn former() -> Subscription {

@@ -6,6 +6,8 @@
 //! | no claim: the offset was set by hand, or by a worker that knows no lists | what lies at or above the offset: it is read again |
 //! | retention has passed some of it | that: it is lost, and counted |
 //!
+//! An ordering key that waits for something of that is free where it is gone, and waits on where it is read again.
+//!
 //! It is done in portions, each of which one transaction takes: a lane may have more than that in one list. Where there was no claim, or for another topic, each but the last repeats offset, topic id and claim as
 //! they were found, so that whoever takes over in between finds the same, and goes on.
 
@@ -25,9 +27,11 @@ const PORTION: usize = 200;
 const CHUNKS: usize = 400;
 
 /// What is left to correct.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Correction {
     kept: Range<i64>,
+    /// What was below is gone, counted or not.
+    gone_below: i64,
     /// What was below the log's start counts as lost; what is left out otherwise is read again or was deleted by hand.
     lost_below: i64,
     left: VecDeque<SubscriptionId>,
@@ -43,6 +47,21 @@ pub(super) struct Correction {
 
 // === impl Correction ===
 
+impl Default for Correction {
+    fn default() -> Self {
+        Self {
+            kept: 0..i64::MAX,
+            gone_below: i64::MIN,
+            lost_below: i64::MIN,
+            left: VecDeque::new(),
+            under_way: Vec::new(),
+            repeats_found: false,
+            owes_claim: false,
+            pays_claim: false,
+        }
+    }
+}
+
 impl Correction {
     /// Of lists as they were found.
     pub(super) fn of(book: &Book, known: FoundLists) -> Self {
@@ -52,11 +71,17 @@ impl Correction {
             FoundLists { claimed: None, start, log_start, .. } => log_start..start.max(log_start),
         };
         let lost_below = if known.is_recreated { i64::MIN } else { known.log_start };
+        let gone_below = if known.is_recreated { i64::MAX } else { known.log_start };
         let lists = book.lists().filter(|(_, lists)| lists.iter().any(|list| reaches_beyond(list, &kept)));
         let left = lists.map(|(id, _)| id).collect();
         let owes_claim = known.claimed.is_none() && book.total.queued > 0;
         let repeats_found = known.is_recreated || known.claimed.is_none();
-        Self { kept, lost_below, left, under_way: Vec::new(), repeats_found, owes_claim, pays_claim: false }
+        Self { kept, gone_below, lost_below, left, repeats_found, owes_claim, ..Self::default() }
+    }
+
+    /// Whether a record of `deliveries` is there, and not read again.
+    pub(super) fn keeps(&self, offset: i64) -> bool {
+        self.kept.contains(&offset)
     }
 
     /// The portion under way is committed.
@@ -119,6 +144,9 @@ impl Book {
                 lost.extend(gone.into_iter().filter(|offset| *offset < self.correction.lost_below));
             }
             lane.lists.retain(|list| !list.is_empty());
+            let (is_kept, gone_below) = (|at: &i64| kept.contains(at), self.correction.gone_below);
+            lane.held_keys.retain(|_, held| held.listed_at.is_none_or(|at| is_kept(&at) || at >= gone_below));
+            lane.held_keys.values_mut().for_each(|held| held.listed_at = held.listed_at.filter(is_kept));
             if lane.lists.iter().any(|list| reaches_beyond(list, kept)) {
                 // The next portion goes on with it.
                 self.correction.left.push_front(id);

@@ -24,7 +24,26 @@ impl Book {
 
     /// Ordering keys of a lane that wait for a retry.
     pub(crate) fn held_keys(&self, id: SubscriptionId) -> Vec<HeldKey> {
-        self.lanes.get(&id).map(|lane| lane.held_keys.values().copied().collect()).unwrap_or_default()
+        self.lanes.get(&id).map(|lane| lane.held_keys.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The same for whoever takes over: of a retry whose record is not there any more, or is read again, that is not said, for it cannot
+    /// go early.
+    pub(crate) fn found_keys(&self, id: SubscriptionId) -> Vec<HeldKey> {
+        let mut found = self.held_keys(id);
+        for held in &mut found {
+            held.retry.take_if(|retry| !self.correction.keeps(retry.record));
+        }
+        found
+    }
+
+    /// What an ordering key of a lane waits for is back, and stands in a list at this offset.
+    pub(crate) fn list_awaited(&mut self, id: SubscriptionId, key: OrderingKey, offset: i64) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        self.journal.touch(id, lane);
+        if let Some(held) = lane.held_keys.get_mut(&key) {
+            held.listed_at = Some(offset);
+        }
     }
 
     /// A retry is on its way that is to be dropped when it comes back.

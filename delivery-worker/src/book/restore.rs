@@ -120,7 +120,7 @@ impl Shelved {
         for (subscription, record) in std::mem::take(&mut self.lanes) {
             let (lists, condition) = (Vec::with_capacity(record.lists.len()), LaneCondition::of(&record));
             let written = LaneKey::Lane(subscription).record(&book.topic, partition, Some(record.encode())).size();
-            let held_keys = record.held_keys.iter().map(|held| (held.key, *held)).collect();
+            let held_keys = record.held_keys.iter().map(|held| (held.key, held.clone())).collect();
             let (reviewed_of, superseded) = (record.reviewed_of, record.superseded);
             let mut lane = Shelf { lists, reviewed_of, condition, held_keys, superseded, written };
             book.checkpoint.replaced(0, written);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use schemas::lanes::PendingRetry;
 use schemas::record::{Headers, Record};
 use uuid::Uuid;
 
@@ -362,6 +363,43 @@ fn a_takeover_drops_what_is_read_again_and_what_is_gone() {
     // Everything is as it was claimed.
     let world = filled();
     assert!(!world.kafka.take_over(known(Some(world.kafka.claim))).unwrap().needs_correction());
+}
+
+/// Three keys wait, each for what is back and listed; what failed lies 1,000 before it.
+#[test]
+fn keys_wait_on_for_what_is_read_again_and_not_for_what_is_gone() {
+    let filled = || {
+        let (mut kafka, mut book) = (Kafka::default(), Book::new(topic(), PARTITION));
+        book.begin();
+        for (number, offset) in [(1, 1_100), (2, 1_500), (3, 1_900)] {
+            let id = lane(7);
+            book.list(id, ListRole::Retries, offset, age(offset));
+            let (key, delivery) = (OrderingKey(number), schemas::ids::DeliveryId(Uuid::from_u128(number.into())));
+            let retry = Some(PendingRetry::new(offset - 1_000, 2, 5));
+            book.hold(id, HeldKey { key, delivery, matched_at: 1, until_ms: 9, retry, listed_at: None });
+            book.list_awaited(id, key, offset);
+        }
+        kafka.commit(&book.encode(), book.total());
+        kafka
+    };
+    let held = |keys: &[HeldKey]| -> Vec<(u64, Option<i64>, bool)> {
+        keys.iter().map(|held| (held.key.0, held.listed_at, held.retry.is_some())).collect()
+    };
+    // By hand to 1,600, and retention has passed 1,200: what failed cannot be read back.
+    let by_hand = FoundLists { claimed: None, start: 1_600, log_start: 1_200, is_recreated: false };
+    let (book, lost) = corrected(&mut filled(), by_hand);
+    assert_eq!((lost, held(&book.held_keys(lane(7)))), (vec![1_100], vec![(2, Some(1_500), true), (3, None, true)]));
+    assert_eq!(held(&book.found_keys(lane(7))), [(2, Some(1_500), false), (3, None, false)]);
+    // Nothing is to be corrected; what the second failed with is there.
+    let mut kafka = filled();
+    let found = FoundLists { log_start: 300, ..known(Some(kafka.claim)) };
+    let (book, _) = corrected(&mut kafka, found);
+    let all = [(1, Some(1_100), false), (2, Some(1_500), true), (3, Some(1_900), true)];
+    assert_eq!(held(&book.found_keys(lane(7))), all);
+    // The topic is another one.
+    let mut kafka = filled();
+    let anew = FoundLists { claimed: Some(kafka.claim), start: 0, log_start: 0, is_recreated: true };
+    assert_eq!(corrected(&mut kafka, anew).0.held_keys(lane(7)), []);
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(crate) struct ReadRetry {
 }
 
 /// How it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HurriedCopy {
     /// Of the copy.
     pub(crate) hop: Hop,
@@ -86,6 +86,23 @@ impl Hurries {
                 "the record of a delivery whose retry is wanted now is not in `deliveries` any more: it goes when it is due"
             );
         }
+    }
+
+    /// One cannot be read back now. Whether it is still wanted: not when it is due, for then it comes by itself, and not where the log
+    /// ends below it, for what stands there one day will be another.
+    pub(super) fn not_read(&mut self, at: (Epoch, i64), is_beyond_end: bool, wall_ms: i64) -> bool {
+        let Some((id, held)) = self.asked.get(&at) else { return false };
+        let is_wanted = !is_beyond_end && held.retry.as_ref().is_some_and(|retry| retry.due_ms > wall_ms);
+        if !is_wanted {
+            tracing::warn!(
+                subscription.id = %id,
+                delivery.id = %held.delivery,
+                offset = at.1,
+                "the record of a delivery whose retry is wanted now cannot be read: it goes when it is due"
+            );
+            self.asked.remove(&at);
+        }
+        is_wanted
     }
 
     /// The retry that this is, if another one went in its place.
@@ -154,9 +171,8 @@ impl<L: Lookup> Engine<L> {
         };
         let mut room = SUPERSEDED_AT_MOST.saturating_sub(self.hurries.count(id));
         for held in lane.queue.away() {
-            let Some(retry) = held.retry.filter(|it| it.due_ms > wall_ms && is_meant(&held, it.due_ms)) else {
-                continue;
-            };
+            let pending = held.retry.as_ref().filter(|it| it.due_ms > wall_ms && is_meant(&held, it.due_ms));
+            let Some(record) = pending.map(|retry| retry.record) else { continue };
             if room == 0 {
                 tracing::warn!(
                     subscription.id = %id,
@@ -165,9 +181,9 @@ impl<L: Lookup> Engine<L> {
                 );
                 return;
             }
-            if self.hurries.asked.insert((lease, retry.record), (id, held)).is_none() {
+            if self.hurries.asked.insert((lease, record), (id, held)).is_none() {
                 room -= 1;
-                self.read_backs.demands.push(ReadBackDemand { lease, offset: retry.record, is_urgent: true });
+                self.read_backs.demands.push(ReadBackDemand { lease, offset: record, is_urgent: true });
             }
         }
     }
@@ -181,9 +197,13 @@ impl<L: Lookup> Engine<L> {
     pub(crate) fn hurried(&self, read: &ReadRetry, now_ms: i64) -> Option<HurriedCopy> {
         let (delivery, wall_ms) = (&read.arrival.delivery, self.wall.ms(now_ms));
         let lane = self.lanes.get(&delivery.subscription).filter(|lane| lane.lease == read.arrival.lease)?;
-        let retry = read.held.retry.filter(|retry| retry.due_ms > wall_ms && lane.queue.waits_for(&read.held))?;
+        let retry = read.held.retry.as_ref();
+        let retry = retry.filter(|retry| retry.due_ms > wall_ms && lane.queue.waits_for(&read.held))?;
         let (held, superseded) = read.held.hurried(wall_ms)?;
-        let hop = Hop { attempt: retry.attempt, due_ms: wall_ms, wait: Wait::Retry, ..delivery.hop };
+        // What was read back is how it was before the attempt: since when its endpoint fails was learned with that.
+        let failing_since_ms = retry.failing_since_ms.or(delivery.hop.failing_since_ms);
+        let (attempt, wait) = (retry.attempt, Wait::Retry);
+        let hop = Hop { attempt, due_ms: wall_ms, wait, failing_since_ms, ..delivery.hop };
         Some(HurriedCopy { hop, held, superseded })
     }
 
@@ -196,5 +216,25 @@ impl<L: Lookup> Engine<L> {
         let (lease, all) = self.hurries.superseded.entry(id).or_insert_with(|| (read.arrival.lease, Vec::new()));
         *lease = read.arrival.lease;
         all.push(superseded);
+    }
+
+    /// Its copy can never be written: its key waits for the former retry, as before. False: that came meanwhile, and was dropped.
+    pub(crate) fn unsupersede(
+        &mut self,
+        lease: Epoch,
+        id: SubscriptionId,
+        held: &HeldKey,
+        superseded: SupersededRetry,
+    ) -> bool {
+        let of_lane = self.hurries.superseded.get(&id).filter(|(of, _)| *of == lease);
+        if !of_lane.is_some_and(|(_, all)| all.contains(&superseded)) {
+            return false;
+        }
+        self.hurries.dropped(id, superseded);
+        // It may wait for nothing any more.
+        if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.lease == lease && lane.queue.waits_for(held)) {
+            lane.queue.hold(held.unhurried(&superseded));
+        }
+        true
     }
 }

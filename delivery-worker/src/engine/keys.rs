@@ -8,7 +8,7 @@
 //! ```
 
 use kafka::Epoch;
-use schemas::delivery::Hop;
+use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
 use schemas::lanes::{HeldKey, PendingRetry};
 use schemas::ordering::OrderingKey;
@@ -23,7 +23,7 @@ use crate::slots::Ticket;
 const LATE_MS: i64 = 3_600_000;
 
 /// What the end of a request does to the ordering key of its delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyEnd {
     /// Nothing that has to be written.
     Untold,
@@ -44,23 +44,24 @@ impl KeyEnd {
 
 impl<L: Lookup> Engine<L> {
     /// A request has ended, for good or until its retry. To be told before its end is written.
-    pub(crate) fn end_of_key(&mut self, arrival: &Arrival, retry: Option<Hop>, now_ms: i64) -> KeyEnd {
+    pub(crate) fn end_of_key(&mut self, arrival: &Arrival, retry: Option<PendingRetry>, now_ms: i64) -> KeyEnd {
         let delivery = &arrival.delivery;
         let Some(key) = delivery.ordering_key else { return KeyEnd::Untold };
         let (id, lease) = (delivery.subscription, arrival.lease);
         // Nobody waits for one that was given up while its request was in flight: it is cancelled when it is back.
         let is_skipped = self.lookup.subscription(id).is_some_and(|it| it.skips(delivery.id));
-        let held = retry.filter(|_| !is_skipped && !flaws::has(Flaw::KeyNotHeld)).map(|hop| HeldKey {
+        let held = retry.filter(|_| !is_skipped && !flaws::has(Flaw::KeyNotHeld)).map(|retry| HeldKey {
             key,
             delivery: delivery.id,
             matched_at: delivery.control_offset,
             until_ms: delivery.deadline_ms.saturating_add(LATE_MS),
-            retry: Some(PendingRetry { record: arrival.offset, attempt: hop.attempt, due_ms: hop.due_ms }),
+            retry: Some(retry),
+            listed_at: None,
         });
         // What was never on its way back has no key to free.
         let was_back = delivery.hop.attempt > 1 || delivery.hop.due_ms > 0;
-        let end = match held {
-            Some(held) => KeyEnd::Held(held),
+        let end = match &held {
+            Some(held) => KeyEnd::Held(held.clone()),
             None if was_back => KeyEnd::Freed,
             None => KeyEnd::Untold,
         };
@@ -85,7 +86,7 @@ impl<L: Lookup> Engine<L> {
         }
         let lane = self.lane(id, lease, now_ms);
         (lane.lease, lane.is_orphan) = (lease, false);
-        held.iter().for_each(|held| lane.queue.hold(*held));
+        held.iter().for_each(|held| lane.queue.hold(held.clone()));
         self.holding.insert(id);
         self.free_cancelled(id);
         self.ask_hurried(id, now_ms);
@@ -99,6 +100,29 @@ impl<L: Lookup> Engine<L> {
         if waited {
             self.free(arrival.lease, id, key);
         }
+    }
+
+    /// The retry that a key was to wait for can never be written: the others need not wait. Nothing of it was told before its end.
+    pub(crate) fn unhold(&mut self, lease: Epoch, id: SubscriptionId, held: &HeldKey, now_ms: i64) {
+        if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.lease == lease) {
+            lane.queue.release_where(|it| it == held);
+            self.go_on(id, now_ms);
+        }
+    }
+
+    /// A delivery that was to go back to a delay topic has ended instead: what waited for it goes on.
+    pub(crate) fn ended_on_its_way(&mut self, lease: Epoch, delivery: &Delivery, now_ms: i64) {
+        let (Some(key), id) = (delivery.ordering_key, delivery.subscription) else { return };
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.lease == lease) else { return };
+        if lane.queue.release(Keyed { key, delivery: delivery.id }) {
+            self.free(lease, id, key);
+            self.go_on(id, now_ms);
+        }
+    }
+
+    /// What stood in a lane's list at this offset is lost, and with it what a key may have waited for.
+    pub(super) fn free_lost(&mut self, id: SubscriptionId, offset: i64) {
+        self.free_where(id, |held| held.listed_at == Some(offset));
     }
 
     /// What keys wait for will be cancelled when it is back, or was given up: the others need not wait.

@@ -21,9 +21,9 @@ use super::aged::age_of;
 use super::read_backs::{NearTurn, ReadBackDemand};
 use super::{Arrival, Engine, Live, Lookup, State};
 use crate::flaws::{self, Flaw};
-use crate::lanes::OffsetLine;
 use crate::lanes::condition::LaneCondition;
 use crate::lanes::queue::Rank;
+use crate::lanes::{Lane, OffsetLine};
 use crate::lists::List;
 use crate::slots::Ticket;
 
@@ -105,6 +105,8 @@ pub(crate) struct ListedRecord {
     pub(crate) size: usize,
     /// Version of its subscription when what waits in its lane was last looked at, if that is known.
     pub(crate) reviewed_of: Option<i64>,
+    /// The ordering key that waits for it, if one does.
+    pub(crate) awaited_by: Option<OrderingKey>,
 }
 
 /// Which list a delivery belongs to. What an older version parked is older than what comes, as retries are.
@@ -198,15 +200,9 @@ impl<L: Lookup> Engine<L> {
         let near = self.answered(lease, offset).map(|(id, _)| id);
         let forgotten = || aged.filter(|id| self.lanes.get_mut(id).is_some_and(|lane| lane.queue.forget(offset)));
         let Some(id) = near.or_else(forgotten) else { return false };
+        self.free_lost(id, offset);
         self.go_on(id, now_ms);
         true
-    }
-
-    /// A record that was asked for cannot be read now: it is asked for again in a while, as urgent as it was.
-    pub(crate) fn not_read(&mut self, lease: Epoch, offset: i64, now_ms: i64) {
-        let is_urgent = self.read_backs.asked.get(&(lease, offset)).is_some_and(|asked| asked.is_urgent);
-        let demand = ReadBackDemand { lease, offset, is_urgent };
-        self.read_backs.failed(demand, now_ms);
     }
 
     /// So many deliveries are listed, over all partitions.
@@ -343,7 +339,11 @@ impl<L: Lookup> Engine<L> {
         let (rank, size, state) = (live.rank(), live.arrival.size, live.state);
         let Arrival { lease, offset, timestamp_ms, .. } = live.arrival;
         let deadline_ms = live.arrival.delivery.deadline_ms;
-        let reviewed_of = self.lanes.get(&id).and_then(|lane| lane.reviewed_of);
+        let (keyed, hop) = (live.keyed(), live.arrival.delivery.hop);
+        let lane = self.lanes.get_mut(&id);
+        let reviewed_of = lane.as_ref().and_then(|lane| lane.reviewed_of);
+        let is_awaited = |lane: &mut Box<Lane>, keyed| lane.queue.lists(keyed, (hop.attempt, hop.due_ms), offset);
+        let awaited_by = lane.zip(keyed).and_then(|(lane, keyed)| is_awaited(lane, keyed).then_some(keyed.key));
         live.is_listed = true;
         self.windows.take(&live.arrival);
         self.reserve.keep(size);
@@ -356,6 +356,7 @@ impl<L: Lookup> Engine<L> {
             deadline_ms,
             size,
             reviewed_of,
+            awaited_by,
         };
         self.changes.push(LaneChange::Listed(listing));
         let Some(lane) = self.lanes.get_mut(&id).filter(|_| state == State::Waiting) else { return };
@@ -383,6 +384,7 @@ impl<L: Lookup> Engine<L> {
     }
 
     pub(super) fn lose(&mut self, lease: Epoch, subscription: SubscriptionId, offset: i64) {
+        self.free_lost(subscription, offset);
         self.changes.push(LaneChange::Lost { lease, subscription, offset });
     }
 }

@@ -7,6 +7,7 @@ use kafka::Epoch;
 use schemas::ids::SubscriptionId;
 
 use super::aged::AgeTold;
+use super::{Engine, Lookup};
 
 /// What is not read yet counts as so large before anything was read, bytes; then as what was read lately.
 const GUESS: usize = 16 * 1024;
@@ -80,6 +81,21 @@ impl ReadBacks {
         self.told.retain(|told| !leases.contains(&told.lease));
         self.demands.retain(|demand| !leases.contains(&demand.lease));
         self.again.retain(|(_, demand)| !leases.contains(&demand.lease));
+    }
+}
+
+impl<L: Lookup> Engine<L> {
+    /// A record that was asked for cannot be read now, perhaps because the log ends below it: it is asked for again in a while, as
+    /// urgent as it was. Not so for a retry that goes early where that is over, or can never be.
+    pub(crate) fn not_read(&mut self, lease: Epoch, offset: i64, is_beyond_end: bool, now_ms: i64) {
+        let is_hurried = self.hurries.not_read((lease, offset), is_beyond_end, self.wall.ms(now_ms));
+        let near = self.read_backs.asked.get(&(lease, offset)).map(|asked| asked.is_urgent);
+        if near.is_none() && !is_hurried && !self.read_backs.ages.contains_key(&(lease, offset)) {
+            return;
+        }
+        let is_urgent = is_hurried || near.unwrap_or_default();
+        let demand = ReadBackDemand { lease, offset, is_urgent };
+        self.read_backs.failed(demand, now_ms);
     }
 }
 

@@ -19,7 +19,7 @@ mod lines;
 mod tests;
 
 use schemas::ids::DeliveryId;
-use schemas::lanes::{HeldKey, ListRole};
+use schemas::lanes::{HeldKey, ListRole, PendingRetry};
 use schemas::ordering::OrderingKey;
 
 use self::line::{KeyLine, LineSizes};
@@ -96,7 +96,8 @@ impl<T: Copy> LaneQueue<T> {
     /// One ends without being sent. Whether its key had waited for it.
     pub(crate) fn release(&mut self, Keyed { key, delivery }: Keyed) -> bool {
         let Some(keys) = &mut self.keys else { return false };
-        let waits = keys.lines.get(&key).and_then(|line| line.held).is_some_and(|held| held.delivery == delivery);
+        let held = keys.lines.get(&key).and_then(|line| line.held.as_ref());
+        let waits = held.is_some_and(|held| held.delivery == delivery);
         if waits {
             keys.change(key, KeyLine::free);
         }
@@ -116,7 +117,20 @@ impl<T: Copy> LaneQueue<T> {
 
     /// A key waits for this: the owner before held it, or another retry went in the place of the one that it waited for.
     pub(crate) fn hold(&mut self, held: HeldKey) {
-        self.keys.get_or_insert_default().change(held.key, |line| line.held = Some(held));
+        let key = held.key;
+        self.keys.get_or_insert_default().change(key, |line| line.held = Some(held));
+    }
+
+    /// One comes to stand in a list. Whether its key waits for exactly this attempt of it: then it is known where that stands.
+    pub(crate) fn lists(&mut self, Keyed { key, delivery }: Keyed, (attempt, due_ms): (u32, i64), offset: i64) -> bool {
+        let line = self.keys.as_mut().and_then(|keys| keys.lines.get_mut(&key));
+        let Some(held) = line.and_then(|line| line.held.as_mut()) else { return false };
+        let is_it = |retry: &PendingRetry| (retry.attempt, retry.due_ms) == (attempt, due_ms);
+        let waits = held.delivery == delivery && held.retry.as_ref().is_none_or(is_it);
+        if waits {
+            held.listed_at = Some(offset);
+        }
+        waits
     }
 
     /// What keys wait for and is neither here nor in flight.

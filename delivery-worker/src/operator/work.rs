@@ -2,7 +2,8 @@
 //! again; a last entry then closes it.
 //!
 //! What is emptied is left with nothing: also what was known of lanes beside their lists goes. Nobody who knows it may be there for weeks,
-//! and since when an endpoint has failed would still be held against it then, whatever it took meanwhile.
+//! and since when an endpoint has failed would still be held against it then, whatever it took meanwhile; an ordering key would wait for
+//! a retry that came long before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,6 @@ use super::OperatorProgress;
 use super::portion::{Portion, copied};
 use crate::book::Book;
 use crate::error::Error;
-use crate::lanes::condition::LaneCondition;
 use crate::work::{AcceptedLists, Books, FoundBook, LaneNote, ReadBack};
 
 /// What is done.
@@ -144,7 +144,7 @@ impl OperatorWork {
             match book.and_then(|book| Portion::first_of(book.lists(), *epoch)) {
                 Some(portion) => self.portion = Some(portion),
                 None => {
-                    part.step = OperatorStep::Forgetting(book.map(Book::conditions).unwrap_or_default());
+                    part.step = OperatorStep::Forgetting(book.map(Book::known).unwrap_or_default());
                 }
             }
         }
@@ -160,13 +160,13 @@ impl OperatorWork {
     }
 
     /// What is known of lanes beside their lists goes, and then their partition is closed.
-    fn forget_conditions(&mut self, turn: &mut Turn<'_, LaneNote>) {
+    fn forget_lanes(&mut self, turn: &mut Turn<'_, LaneNote>) {
         for part in self.parts.values_mut() {
             let OperatorStep::Forgetting(lanes) = &mut part.step else { continue };
             while !turn.is_full()
                 && let Some(id) = lanes.pop()
             {
-                let note = LaneNote::Condition(id, LaneCondition::default());
+                let note = LaneNote::Forgotten(id);
                 let at = (-1, turn.now.wall_ms);
                 turn.resolve(Entry::beside(part.lease.epoch, at, turn.now.boot_ms, note), &mut Vec::new());
             }
@@ -286,7 +286,7 @@ impl Work for OperatorWork {
             self.put_portion(turn);
             self.begin_portion();
             self.ask();
-            self.forget_conditions(turn);
+            self.forget_lanes(turn);
             self.read_back.flush();
         }
         self.note_done();

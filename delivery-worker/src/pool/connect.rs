@@ -197,7 +197,8 @@ pub(super) async fn first_of<F: Future<Output = Result<TcpStream, NoConnection>>
 ) -> Result<(TcpStream, SocketAddr), NoConnection> {
     let mut left = addresses.into_iter().take(ADDRESSES);
     let mut under_way = FuturesUnordered::new();
-    let mut failed = None;
+    let mut failed: Option<NoConnection> = None;
+    let is_unserved = |error: &NoConnection| (error.phase, error.error) == (AttemptPhase::Tunnel, NoAnswer::Local);
     loop {
         let permit = if under_way.is_empty() || left.len() == 0 { None } else { spare.try_acquire().ok() };
         if (permit.is_some() || under_way.is_empty())
@@ -217,9 +218,12 @@ pub(super) async fn first_of<F: Future<Output = Result<TcpStream, NoConnection>>
                 Some((Ok(stream), address)) => return Ok((stream, address)),
                 // No other address changes that.
                 Some((Err(error), _)) if error.phase == AttemptPhase::Proxy => return Err(error),
-                // The first error is kept: it is of the address that the resolver prefers.
+                // The first error is kept: it is of the address that the resolver prefers. But one that an egress proxy does not serve us
+                // for says nothing of the target.
                 Some((Err(error), _)) => {
-                    failed.get_or_insert(error);
+                    if failed.as_ref().is_none_or(|kept| is_unserved(kept) && !is_unserved(&error)) {
+                        failed = Some(error);
+                    }
                     if under_way.is_empty() && !has_more {
                         break;
                     }

@@ -3,8 +3,8 @@
 //!
 //! | what the proxy does | whose it is |
 //! |---|---|
-//! | it has no address, is not reached, breaks off | own lack: no attempt of anybody |
-//! | it wants credentials (407 with `Proxy-Authenticate`), or answers what no proxy answers to `CONNECT` | own lack |
+//! | it has no address, is not reached, wants credentials (407 with `Proxy-Authenticate`) | own lack: no attempt of anybody |
+//! | it breaks off, or answers what no proxy answers to `CONNECT` | own lack, if it does so for every address of the target |
 //! | 403, 407 without a challenge, 500, 502 and above: it does not connect there | no connection, as if the target were dialled |
 //! | it says nothing | no connection: it may be waiting for the target |
 //!
@@ -51,7 +51,8 @@ impl EgressWay<'_> {
     /// Connects to the first of these addresses that the proxy reaches.
     ///
     /// # Errors
-    /// The first failure. One of the proxy itself, or of who may use it, is this worker's own lack and nobody's attempt.
+    /// The first failure, of an address for which the proxy serves us if there is one. One of the proxy itself, or of who may use it, is
+    /// this worker's own lack and nobody's attempt.
     pub(super) async fn connect(self, addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), NoConnection> {
         self.phase.enter(AttemptPhase::Proxy, None);
         first_of(addresses, (self.spare, PATIENCE), |to| self.tunnel(to)).await
@@ -66,7 +67,7 @@ impl EgressWay<'_> {
         self.phase.enter(AttemptPhase::Tunnel, Some(to));
         let head = match ask(&mut stream, self.proxy, to).await {
             Ok(head) => head,
-            Err(error) => return Err(self.own("broke the connection", &error)),
+            Err(error) => return Err(self.unserved(to, "broke the connection", &error)),
         };
         let status = status(&head);
         match status {
@@ -76,12 +77,20 @@ impl EgressWay<'_> {
                 let reason = format!("the egress proxy does not connect there: it answers {status}");
                 Err(NoConnection::new(NoAnswer::Connect, AttemptPhase::Tunnel, Some(to), reason))
             }
-            Some(status) => Err(self.own("does not connect for this worker", &format_args!("it answers {status}"))),
-            None => Err(self.own("answers no HTTP", &"its first line has no status")),
+            Some(status) => {
+                Err(self.unserved(to, "does not connect for this worker", &format_args!("it answers {status}")))
+            }
+            None => Err(self.unserved(to, "answers no HTTP", &"its first line has no status")),
         }
     }
 
-    /// What is wrong with the proxy, or with us there.
+    /// What is wrong with the proxy or with us there, perhaps only where this address is asked for: one that knows no IPv6 may answer
+    /// that it understands nothing.
+    fn unserved(&self, to: SocketAddr, what: &'static str, why: &dyn std::fmt::Display) -> NoConnection {
+        NoConnection { phase: AttemptPhase::Tunnel, address: Some(to), ..self.own(what, why) }
+    }
+
+    /// What is wrong with the proxy, or with us there, whatever is asked for.
     fn own(&self, what: &'static str, why: &dyn std::fmt::Display) -> NoConnection {
         let EgressProxy { host, port, .. } = self.proxy;
         if let Some(swallowed) = self.limited.permit(what) {
@@ -90,7 +99,7 @@ impl EgressWay<'_> {
                 egress_proxy.port = port,
                 %why,
                 swallowed,
-                "the egress proxy {what}: nothing is sent through it, and that counts as no attempt"
+                "the egress proxy {what}: what is not sent for that counts as no attempt"
             );
         }
         NoConnection::new(NoAnswer::Local, AttemptPhase::Proxy, None, format!("the egress proxy {what}"))

@@ -52,7 +52,7 @@ impl Attempt {
     }
 
     /// What retries and dead letters say of it; `error` is how it reads as one line.
-    pub(super) fn last<'a>(&self, error: &'a str) -> LastAttempt<'a> {
+    pub(crate) fn last<'a>(&self, error: &'a str) -> LastAttempt<'a> {
         LastAttempt { status: self.answer.status.map(|status| status.as_u16()), error }
     }
 }

@@ -22,7 +22,8 @@ impl DeliveryWork {
         let Batch { lease, records, is_read_back, .. } = batch;
         for (record, delivery) in records {
             let (offset, timestamp_ms, size) = (record.offset, record.timestamp_ms, record.size());
-            let asked = self.engine.asked(lease.epoch, offset);
+            // What the window brings was not asked for, whatever was asked for at its offset.
+            let asked = if is_read_back { self.engine.asked(lease.epoch, offset) } else { None };
             if is_read_back && asked.is_none() {
                 // The same record came twice: it was asked for again while the first one waited for the snapshot.
                 continue;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chassis::limited::Limited;
 use kafka::Lease;
-use schemas::delivery::{Delivery, DeliveryError, Hop};
+use schemas::delivery::{Delivery, DeliveryError, Hop, LastAttempt};
 use schemas::ids::SubscriptionId;
+use schemas::lanes::PendingRetry;
 use schemas::record::{Headers, OutRecord, Record};
 use schemas::topics::Topics;
 use stage::{Refusal, Refused};
@@ -35,11 +36,11 @@ pub(super) struct Ends {
     told: ToldTargets,
 }
 
-/// What is written after an attempt, and the next one, if another follows.
+/// What is written after an attempt, and the next one, if another follows that its ordering key waits for.
 #[derive(Debug)]
 pub(super) struct AttemptEnd {
     pub(super) outputs: Vec<OutRecord>,
-    pub(super) retry: Option<Hop>,
+    pub(super) retry: Option<PendingRetry>,
 }
 
 // === impl Ends ===
@@ -81,8 +82,13 @@ impl Ends {
         }
         let mut outputs = self.written(delivery, &end, Some(attempt), now_ms)?;
         // What does not fit as a retry is a dead letter: nobody waits for it.
+        let is_awaited = delivery.ordering_key.is_some()
+            && outputs.first().is_some_and(|first| first.topic != self.topics.dead_letters);
         let retry =
-            end.retry().filter(|_| outputs.first().is_some_and(|first| first.topic != self.topics.dead_letters));
+            end.retry().filter(|_| is_awaited).map(|Hop { attempt: number, due_ms, failing_since_ms, .. }| {
+                let pending = PendingRetry { failing_since_ms, ..PendingRetry::new(arrival.offset, number, due_ms) };
+                pending.after(attempt.last(&attempt.to_string()))
+            });
         if self.told.is_news(subscription.id(), arrival.lease, subscription.offset(), now_ms) {
             outputs.push(self.reporter.target(subscription, now_ms)?);
         }
@@ -112,8 +118,13 @@ impl Ends {
     }
 
     /// A retry that goes now; `None`: it does not fit the topic.
-    pub(super) fn hurried(&self, delivery: &Delivery, hop: Hop) -> Option<OutRecord> {
-        self.reporter.hurried(delivery, hop)
+    pub(super) fn hurried(&self, delivery: &Delivery, hop: Hop, last: Option<LastAttempt<'_>>) -> Option<OutRecord> {
+        self.reporter.hurried(delivery, hop, last)
+    }
+
+    /// How a delivery leaves that comes far too early.
+    pub(super) fn passed_on(&self, delivery: &Delivery, now_ms: i64) -> End {
+        self.reporter.passed_on(delivery, now_ms)
     }
 
     /// What is written about a record that is not a valid delivery.

@@ -1,5 +1,6 @@
 //! Retries that somebody wants now: what was read back of them is written once more, due at once.
 
+use schemas::lanes::PendingRetry;
 use stage::Turn;
 
 use super::DeliveryWork;
@@ -17,7 +18,8 @@ impl DeliveryWork {
             self.put_changes(turn);
             let Some(HurriedCopy { hop, held, superseded }) = self.engine.hurried(&read, now_ms) else { continue };
             let delivery = &read.arrival.delivery;
-            let Some(record) = self.ends.hurried(delivery, hop) else {
+            let last = held.retry.as_ref().and_then(PendingRetry::last);
+            let Some(record) = self.ends.hurried(delivery, hop, last) else {
                 tracing::warn!(
                     delivery.id = %delivery.id,
                     subscription.id = %delivery.subscription,
@@ -25,7 +27,7 @@ impl DeliveryWork {
                 );
                 continue;
             };
-            self.engine.supersede(&read, held, superseded);
+            self.engine.supersede(&read, held.clone(), superseded);
             tracing::info!(
                 delivery.id = %delivery.id,
                 subscription.id = %delivery.subscription,

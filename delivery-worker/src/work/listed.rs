@@ -1,6 +1,6 @@
 //! What the engine lists is put into the outbox, and what is near its turn is read back.
 
-use kafka::{Epoch, FetchOutcome, Fetched, Lease, Urgency};
+use kafka::{Epoch, FetchOutcome, Fetched, KafkaError, Lease, Urgency};
 use schemas::invariants::Invariant;
 use schemas::record::Record;
 use stage::{Now, Turn};
@@ -97,7 +97,7 @@ impl DeliveryWork {
                 for (id, lists) in book.lists() {
                     self.engine.restore_condition(lease.epoch, id, &book.condition(id), now_ms);
                     self.engine.restore_superseded(lease.epoch, id, book.superseded(id));
-                    self.engine.restore_keys(lease.epoch, id, &book.held_keys(id), now_ms);
+                    self.engine.restore_keys(lease.epoch, id, &book.found_keys(id), now_ms);
                     self.engine.restore(lease.epoch, id, (lists, book.reviewed_of(id)), now_ms);
                 }
             }
@@ -152,7 +152,8 @@ impl DeliveryWork {
                             "a listed delivery cannot be read back now; it is asked for again and again"
                         );
                     }
-                    self.engine.not_read(lease.epoch, offset, now_ms);
+                    let is_beyond_end = matches!(error, KafkaError::OffsetOutOfRange { .. });
+                    self.engine.not_read(lease.epoch, offset, is_beyond_end, now_ms);
                 }
             }
         }

@@ -39,8 +39,31 @@ impl DeliveryWork {
         Ok(())
     }
 
+    /// Deliveries that leave without an attempt.
+    pub(super) fn put_left(&mut self, turn: &mut Turn<'_, LaneNote>) -> Result<(), Error> {
+        self.put_changes(turn);
+        let (now_ms, wall_ms) = (self.engine_ms(turn.now), turn.now.wall_ms);
+        for mut left in self.engine.take_left() {
+            if left.end == End::PassedOn {
+                left.end = self.ends.passed_on(&left.arrival.delivery, wall_ms);
+                if left.end != End::PassedOn {
+                    // It does not come back, and nobody waits for it. That is written before the end itself.
+                    self.engine.ended_on_its_way(left.arrival.lease, &left.arrival.delivery, now_ms);
+                    self.put_changes(turn);
+                }
+            }
+            let resolved = Resolved::unsent(&left, self.ends.left(&left, wall_ms)?);
+            self.put(resolved, turn);
+        }
+        Ok(())
+    }
+
     /// Returns what is written about an attempt; `None` if the lease of its delivery is over.
-    fn outcome(&mut self, completed: &Completed, turn: &mut Turn<'_, LaneNote>) -> Result<Option<Resolved>, Error> {
+    pub(super) fn outcome(
+        &mut self,
+        completed: &Completed,
+        turn: &mut Turn<'_, LaneNote>,
+    ) -> Result<Option<Resolved>, Error> {
         let (now_ms, wall_ms) = (self.engine_ms(turn.now), turn.now.wall_ms);
         let Completed { ticket, attempt, .. } = completed;
         self.ends.count(attempt);

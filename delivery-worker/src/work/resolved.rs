@@ -42,20 +42,22 @@ impl Resolved {
 
     /// What the outbox keeps of it.
     pub(super) fn entry(&self, boot_ms: i64) -> Entry<LaneNote> {
+        let note = self.note.clone();
         match self.note {
             LaneNote::Listed(_) if flaws::has(Flaw::EntryWithoutCompleting) => {
-                Entry::beside(self.epoch, self.at, boot_ms, self.note)
+                Entry::beside(self.epoch, self.at, boot_ms, note)
             }
             LaneNote::Done
             | LaneNote::Left
             | LaneNote::Listed(_)
             | LaneNote::Held(_, false, _)
+            | LaneNote::Unheld(_, false, _)
             | LaneNote::Superseded(_, SupersededPlace::Window, _) => {
-                Entry::new(self.epoch, self.at, self.size, boot_ms, self.note)
+                Entry::new(self.epoch, self.at, self.size, boot_ms, note)
             }
             // Its partition sends nothing more while as many of them wait as its window may hold.
-            LaneNote::Settled(_) | LaneNote::Held(_, true, _) => {
-                Entry::beside(self.epoch, self.at, boot_ms, self.note).weighing()
+            LaneNote::Settled(_) | LaneNote::Held(_, true, _) | LaneNote::Unheld(_, true, _) => {
+                Entry::beside(self.epoch, self.at, boot_ms, note).weighing()
             }
             LaneNote::LeftList(_)
             | LaneNote::SetAside(..)
@@ -63,8 +65,10 @@ impl Resolved {
             | LaneNote::Freed(..)
             | LaneNote::Hurried(..)
             | LaneNote::Superseded(_, SupersededPlace::List | SupersededPlace::Nowhere, _)
+            | LaneNote::Undone
+            | LaneNote::Forgotten(_)
             | LaneNote::Correct
-            | LaneNote::Checkpoint => Entry::beside(self.epoch, self.at, boot_ms, self.note),
+            | LaneNote::Checkpoint => Entry::beside(self.epoch, self.at, boot_ms, note),
         }
     }
 }

@@ -13,6 +13,7 @@ use stage::{Batch as Transacted, BatchLimits, Order, Outbox, Refusal};
 use super::*;
 use crate::testing;
 
+mod held;
 mod unsettled;
 
 const LIMITS: BatchLimits = BatchLimits { records: 100, bytes: 1 << 20 };

@@ -1,6 +1,7 @@
 //! Round trips, refusals, and the golden records of version 1.
 
 use super::*;
+use crate::delivery::LastAttempt;
 use proptest::prelude::*;
 
 fn lane() -> SubscriptionId {
@@ -89,13 +90,22 @@ fn a_held_key_says_what_comes_back_and_needs_not_say_it() {
     let mut record = LaneRecord::decode(key, before.as_bytes()).unwrap();
     assert_eq!(String::from_utf8(record.encode().to_vec()).unwrap(), before, "as releases before wrote it");
     assert_eq!(record.held_keys[0].hurried(20), None);
-    record.held_keys[0].retry = Some(PendingRetry { record: 40, attempt: 3, due_ms: 90 });
+    record.held_keys[0].retry = Some(PendingRetry::new(40, 3, 90));
     let (hurried, superseded) = record.held_keys[0].hurried(20).unwrap();
-    assert_eq!(hurried.retry, Some(PendingRetry { record: 40, attempt: 3, due_ms: 20 }));
+    assert_eq!(hurried.retry, Some(PendingRetry::new(40, 3, 20)));
+    assert_eq!(hurried.unhurried(&superseded), record.held_keys[0]);
     assert!(superseded.is(hurried.delivery, 3, 90) && !superseded.is(hurried.delivery, 3, 20));
     assert!(superseded.until_ms > hurried.until_ms);
     record.superseded = vec![superseded];
     assert_eq!(LaneRecord::decode(key, &record.encode()), Ok(record));
+}
+
+#[test]
+fn a_retry_says_how_the_last_attempt_ended_in_a_few_words() {
+    let error = "é".repeat(80);
+    let retry = PendingRetry::new(40, 3, 90).after(LastAttempt { status: Some(503), error: &error });
+    assert_eq!(retry.last(), Some(LastAttempt { status: Some(503), error: &"é".repeat(50) }));
+    assert_eq!(PendingRetry::new(40, 3, 90).last(), None, "a release before said nothing");
 }
 
 #[test]

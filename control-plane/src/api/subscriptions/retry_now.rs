@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use chassis::config::Role;
+use chassis::version::VERSION;
+use schemas::control::Subscription;
+use schemas::ids::DeliveryId;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::skip::change_held;
 use crate::api::addressed::Addressed;
 use crate::body::Json;
+use crate::health::HeldSeen;
 use crate::problem::Answer;
 use crate::query::Query;
 use crate::state::App;
@@ -42,7 +47,7 @@ pub(in crate::api) struct RetryNowPost {
     responses(
         (status = 200, description = "The subscription as it is now", body = SubscriptionShown),
         (status = 404, description = "NotFound: there is no such subscription, or none of its ordering keys waits for the delivery"),
-        (status = 409, description = "Validation: it is skipped, a delivery worker of an older release wrote its retry, or 100 of them went early and would not be due yet"),
+        (status = 409, description = "Validation: it is skipped, a delivery worker of an older release wrote its retry or runs, or 100 of them went early and would not be due yet"),
         (status = 503, description = "ServiceUnavailable: what its ordering keys wait for is still being read"),
     ),
 )]
@@ -52,5 +57,10 @@ pub(in crate::api) async fn retry_now(
     query: Query,
     Json(body): Json,
 ) -> Answer {
-    change_held(&app, asked.doing("subscription.retry_now"), (body, &query), make_retry).await
+    let instances = app.health().instances.clone();
+    let becomes = move |former: &Subscription, delivery: DeliveryId, held: &HeldSeen, now_ms: i64| {
+        let older = instances.older(Role::Delivery.name(), VERSION, now_ms);
+        make_retry(former, delivery, held, older.as_deref(), now_ms)
+    };
+    change_held(&app, asked.doing("subscription.retry_now"), (body, &query), becomes).await
 }

@@ -60,15 +60,13 @@ pub(in crate::api) async fn skip(
     change_held(&app, asked.doing("subscription.skip"), (body, &query), make_skip).await
 }
 
-/// What becomes of a subscription when something is wanted of a delivery that holds back others, by what its keys wait for and the time.
-type HeldChange = fn(&Subscription, DeliveryId, &HeldSeen, i64) -> Result<Subscription, Problem>;
-
-/// Changes a subscription for the delivery that a body names.
+/// Changes a subscription for the delivery that a body names: what becomes of it when something is wanted of one that holds back others,
+/// by what its keys wait for and the time.
 pub(super) async fn change_held(
     app: &App,
     asked: Addressed,
     (body, query): (Map<String, Value>, &Query),
-    becomes: HeldChange,
+    becomes: impl Fn(&Subscription, DeliveryId, &HeldSeen, i64) -> Result<Subscription, Problem> + Send + 'static,
 ) -> Answer {
     asked.principal.editor()?;
     let (application, delivery) = named(body, query)?;

@@ -1,11 +1,13 @@
 //! Giving up a delivery that holds back others with its ordering key.
 
 use bytes::Bytes;
+use catalog::usage::HearsStatus as _;
 use schemas::control::{HurriedRetry, SkippedDelivery};
 use schemas::ids::{DeliveryId, SubscriptionId};
 use schemas::lanes::{HeldKey, LaneKey, LaneRecord, PendingRetry};
 use schemas::ordering::OrderingKey;
 use schemas::record::{Headers, Record};
+use schemas::status::Status;
 
 use super::*;
 
@@ -20,7 +22,8 @@ pub(super) fn hold(api: &Api, subscription: &str, deliveries: &[u128]) {
         delivery: DeliveryId(Uuid::from_u128(*number)),
         matched_at: 1,
         until_ms: 9_000_000_000_000,
-        retry: Some(PendingRetry { record: 3, attempt: 2, due_ms: DUE_MS }),
+        retry: Some(PendingRetry::new(3, 2, DUE_MS)),
+        listed_at: None,
     };
     let mut lane = LaneRecord::new(Vec::new());
     lane.held_keys = deliveries.iter().map(held).collect();
@@ -86,6 +89,11 @@ async fn the_retry_of_what_holds_back_others_is_wanted_now_once() {
     assert_eq!(api.post(&tenant.token, &path, body.clone()).await.0, 503);
     hold(&api, text, &[44, 45]);
     assert_eq!(api.post(&tenant.token, &path, value!({ "delivery_id": Uuid::from_u128(46) })).await.0, 404);
+    // An older worker would forget what is to be dropped.
+    let older = Status { version: Some("0.0.1".into()), ..Status::new("delivery", "9", chassis::clock::now_ms()) };
+    api.app.health().instances.hears("delivery/9", Some(&older));
+    assert_eq!(api.post(&tenant.token, &path, body.clone()).await.0, 409);
+    api.app.health().instances.hears("delivery/9", None);
     let nowhere = format!("/subscriptions/{}/retry_now", Uuid::from_u128(77));
     assert_eq!(api.post(&other.token, &path, body.clone()).await, api.post(&other.token, &nowhere, body.clone()).await);
     let (status, shown) = api.post(&tenant.token, &path, body.clone()).await;

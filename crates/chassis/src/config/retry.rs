@@ -30,9 +30,10 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(1_024, 67_108_864, Unit::Bytes),
         default: "4194304",
         title: "Look-ahead",
-        effect: "Held in memory per partition of a short tier, at least one record; of all together `kafka.live_budget_bytes`. What is due up \
-                 to five seconds apart shares a tier: where more than this comes in that time, what is due first waits for what stands \
-                 before it, for as long at most.",
+        effect: "Held in memory per partition of a short tier, at least one record and at most 1,000 of them, which records below 4 KiB \
+                 reach before the default; of all together `kafka.live_budget_bytes`. What is due up to five seconds apart \
+                 shares a tier: where more than this comes in that time, what is due first waits for what stands before it, \
+                 for as long at most.",
     },
     Key {
         path: "retry.look_ahead_tier_ms",

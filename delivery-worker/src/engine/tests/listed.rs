@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use schemas::control;
 use schemas::delivery::Delivery;
-use schemas::lanes::ListRole;
+use schemas::lanes::{HeldKey, ListRole};
+use schemas::ordering::OrderingKey;
 use schemas::record::Record;
 
 use super::super::{Arrival, Engine, LaneChange};
@@ -135,4 +136,30 @@ fn what_came_after_a_change_that_found_nothing_here_is_not_set_aside_for_it() {
     engine.review(4);
     let is_aside = |change: &LaneChange| matches!(change, LaneChange::SetAside { .. });
     assert!(!engine.take_changes().iter().any(is_aside));
+}
+
+/// A key waits for a retry that is back and listed, and the next of it is here.
+#[test]
+fn a_key_goes_on_where_what_it_waits_for_is_lost_in_its_list() {
+    let ends: [fn(&mut Engine<Subscriptions>); 3] = [
+        |engine| engine.read_back(arrival_of(&testing::record("evt_0", 1, 1_000), 0), 10),
+        |engine| engine.not_there(LEASE, 0, 10),
+        |engine| assert!(engine.withdraw(LEASE, 0, 10)),
+    ];
+    let id = testing::subscription_id(0);
+    for (listed_at, goes) in [(Some(0), true), (Some(1), false), (None, false)] {
+        for end in ends {
+            let (mut engine, _) = found_in(ListRole::Retries, &[0], |_| {});
+            let delivery = arrival(0, 1_000).delivery.id;
+            let key = OrderingKey(7);
+            let held = HeldKey { key, delivery, matched_at: 1, until_ms: 2_000, retry: None, listed_at };
+            engine.restore_keys(LEASE, id, &[held], 0);
+            assert_eq!(demanded(&mut engine), [0]);
+            engine.admit(arrival_of(&testing::ordered("evt_7", 0, 7, 5), 7), 1);
+            end(&mut engine);
+            assert_eq!(sent(&mut engine, 10), if goes { vec![7] } else { Vec::new() }, "{listed_at:?}");
+            let freed = engine.take_changes().iter().any(|change| matches!(change, LaneChange::Freed { .. }));
+            assert_eq!(freed, goes);
+        }
+    }
 }

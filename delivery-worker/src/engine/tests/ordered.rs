@@ -65,7 +65,7 @@ fn hurry_one_up(world: &mut World, lanes: usize) {
     let of = world.rng.random_range(0..lanes);
     let held = world.kafka.held_of(testing::subscription_id(u128::try_from(of).unwrap()));
     if let Some(held) = held.get(world.rng.random_range(0..held.len().max(1))) {
-        world.hurry_up(of, held.delivery, held.retry.unwrap().due_ms);
+        world.hurry_up(of, held.delivery, held.retry.as_ref().unwrap().due_ms);
     }
 }
 
@@ -222,8 +222,9 @@ fn one_that_is_hurried_goes_at_once_and_its_former_retry_is_dropped() {
         world.wait_until(world.now + MINUTE, 1_000);
         assert_eq!(world.settled().len(), 0, "all wait for the first");
         world.heal();
-        let [held] = world.kafka.held_of(lane)[..] else { panic!("one key is held") };
-        let due_ms = held.retry.unwrap().due_ms;
+        let all = world.kafka.held_of(lane);
+        let [held] = &all[..] else { panic!("one key is held") };
+        let due_ms = held.retry.as_ref().unwrap().due_ms;
         assert!(due_ms > world.now + 20_000, "{due_ms}");
         if restarts[0] {
             world.restart();
@@ -253,11 +254,11 @@ fn a_wish_is_of_one_retry_and_of_no_later_one() {
     world.refuse_key(7);
     world.ordered(0, 0, 7);
     world.wait_until(world.now + MINUTE, 1_000);
-    let first = world.kafka.held_of(lane)[0];
-    world.hurry_up(0, first.delivery, first.retry.unwrap().due_ms);
+    let first = world.kafka.held_of(lane).remove(0);
+    world.hurry_up(0, first.delivery, first.retry.as_ref().unwrap().due_ms);
     world.wait_until(world.now + 10_000, 100);
-    let next = world.kafka.held_of(lane)[0].retry.unwrap();
-    assert_eq!(next.attempt, first.retry.unwrap().attempt + 1, "it went, and failed");
+    let next = world.kafka.held_of(lane).remove(0).retry.unwrap();
+    assert_eq!(next.attempt, first.retry.as_ref().unwrap().attempt + 1, "it went, and failed");
     assert!(next.due_ms > world.now);
     let flown = world.flown;
     world.review();
@@ -278,10 +279,10 @@ fn one_that_is_hurried_and_given_up_ends_once() {
         world.refuse_key(7);
         (0..3).for_each(|number| world.ordered(number, 0, 7));
         world.wait_until(world.now + MINUTE, 1_000);
-        let held = world.kafka.held_of(lane)[0];
+        let held = world.kafka.held_of(lane).remove(0);
         // It waits in its lane.
         world.operate(0, true, true);
-        world.hurry_up(0, held.delivery, held.retry.unwrap().due_ms);
+        world.hurry_up(0, held.delivery, held.retry.as_ref().unwrap().due_ms);
         world.wait_until(world.now + 10_000, 100);
         assert_eq!(world.kafka.superseded_of(lane), 1);
         if disables {

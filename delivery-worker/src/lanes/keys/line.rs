@@ -67,7 +67,7 @@ impl LineSizes {
 impl<T: Copy> KeyLine<T> {
     pub(super) fn push(&mut self, rank: Rank, item: T, is_listed: bool, delivery: DeliveryId) {
         self.queue.push(rank, item, is_listed);
-        if self.held.is_some_and(|held| held.delivery == delivery) {
+        if self.held.as_ref().is_some_and(|held| held.delivery == delivery) {
             self.returned = Some(rank);
         }
     }
@@ -95,7 +95,7 @@ impl<T: Copy> KeyLine<T> {
 
     /// What it waits for, while that is neither here nor in flight.
     pub(super) fn away(&self) -> Option<HeldKey> {
-        self.held.filter(|_| self.returned.is_none() && !self.is_flying)
+        self.held.as_ref().filter(|_| self.returned.is_none() && !self.is_flying).cloned()
     }
 
     pub(super) fn mark_listed(&mut self, rank: Rank) {

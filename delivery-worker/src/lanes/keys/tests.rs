@@ -24,7 +24,7 @@ fn of(key: OrderingKey, number: u128) -> Option<Keyed> {
 }
 
 fn held(key: OrderingKey, number: u128) -> HeldKey {
-    HeldKey { key, delivery: id(number), matched_at: 1, until_ms: 10, retry: None }
+    HeldKey { key, delivery: id(number), matched_at: 1, until_ms: 10, retry: None, listed_at: None }
 }
 
 #[test]
@@ -172,9 +172,9 @@ fn what_a_key_waits_for_is_away_until_it_is_back_and_while_nothing_of_the_key_is
     queue.ended(ONE, Some(held(ONE, 1)));
     assert_eq!(queue.away().collect::<Vec<_>>(), [held(ONE, 1)]);
     // Another retry goes in its place.
-    let retry = Some(schemas::lanes::PendingRetry { record: 1, attempt: 2, due_ms: 5 });
+    let retry = Some(PendingRetry::new(1, 2, 5));
     let other = HeldKey { retry, ..held(ONE, 1) };
-    queue.hold(other);
+    queue.hold(other.clone());
     assert_eq!((queue.waits_for(&held(ONE, 1)), queue.waits_for(&other)), (false, true));
     queue.push(retried(7), 'r', false, of(ONE, 1));
     assert_eq!((queue.away().count(), queue.waits_for(&other)), (0, false), "it is back");
@@ -183,4 +183,17 @@ fn what_a_key_waits_for_is_away_until_it_is_back_and_while_nothing_of_the_key_is
     assert_eq!(queue.away().count(), 0, "it is in flight");
     queue.ended(ONE, None);
     assert!(queue.is_empty() && !queue.is_keyed());
+}
+
+#[test]
+fn where_what_a_key_waits_for_stands_in_a_list_is_known_of_that_attempt_alone() {
+    let mut queue: LaneQueue<char> = LaneQueue::default();
+    let keyed = |number| Keyed { key: ONE, delivery: id(number) };
+    assert!(!queue.lists(keyed(1), (2, 5), 7), "nothing is held");
+    queue.hold(HeldKey { retry: Some(PendingRetry::new(1, 2, 5)), ..held(ONE, 1) });
+    assert!(!queue.lists(keyed(3), (2, 5), 7), "another delivery");
+    assert!(!queue.lists(keyed(1), (2, 90), 7), "a retry that another one went in the place of");
+    assert_eq!(queue.release_where(|held| held.listed_at.is_some()), []);
+    assert!(queue.lists(keyed(1), (2, 5), 7));
+    assert_eq!(queue.release_where(|held| held.listed_at == Some(7)), [ONE]);
 }

@@ -42,6 +42,24 @@ async fn proxy(status: &'static str) -> (std::net::SocketAddr, Arc<Mutex<Vec<Str
     (address, asked)
 }
 
+/// A proxy that answers one `CONNECT` after the other with these statuses, and connects there after a 200, whatever it was asked for.
+async fn proxy_in_turn(statuses: [&'static str; 2], target: std::net::SocketAddr) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(tasks::spawn("test proxy", async move {
+        for status in statuses {
+            let (mut client, _) = listener.accept().await.unwrap();
+            read_head(&mut client).await.unwrap();
+            client.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await.unwrap();
+            if status.starts_with("200") {
+                let mut target = TcpStream::connect(target).await.unwrap();
+                let _ended = tokio::io::copy_bidirectional(&mut client, &mut target).await;
+            }
+        }
+    }));
+    address
+}
+
 fn client_through(authority: &TestAuthority, proxy: EgressProxy, allow: &[&str]) -> Client {
     let resolver = testing::resolver(true, allow).through(Some(proxy));
     client_of(authority, resolver, Duration::from_secs(20))
@@ -189,4 +207,27 @@ async fn an_address_that_the_proxy_does_not_reach_keeps_nobody_from_the_next() {
     let resolver = testing::resolver_at(&names, true, &["127.0.0.0/8"]).through(Some(egress));
     let answer = post(&client_of(&authority, resolver, LIMIT / 2), "http://endpoint.example:1/", LIMIT).await;
     assert_eq!(answer.verdict, AttemptVerdict::Delivered, "{answer:?}");
+}
+
+/// As one that knows no IPv6 answers what it does not understand: the other address of the target is asked for all the same.
+#[tokio::test]
+async fn what_a_proxy_says_of_one_address_keeps_nobody_from_the_next() {
+    let authority = TestAuthority::new().unwrap();
+    let plain = Endpoint::start().unwrap();
+    let names = NameServer::start().unwrap();
+    names.answers("endpoint.example", Reply::addresses(&["127.0.0.2", "127.0.0.1"]));
+    for (statuses, expected) in [
+        (["400 Bad Request", "200 OK"], None),
+        (["OK", "200 OK"], None),
+        (["400 Bad Request", "405 Method Not Allowed"], Some(NoAnswer::Local)),
+        // It serves us, and does not get there.
+        (["400 Bad Request", "502 Bad Gateway"], Some(NoAnswer::Connect)),
+        (["502 Bad Gateway", "400 Bad Request"], Some(NoAnswer::Connect)),
+    ] {
+        let egress = at(proxy_in_turn(statuses, plain.address()).await, "");
+        let resolver = testing::resolver_at(&names, true, &["127.0.0.0/8"]).through(Some(egress));
+        let answer = post(&client_of(&authority, resolver, LIMIT / 2), "http://endpoint.example:1/", LIMIT).await;
+        assert_eq!(answer.error, expected, "{statuses:?}: {answer:?}");
+        assert_eq!(answer.verdict == AttemptVerdict::Delivered, expected.is_none(), "{statuses:?}: {answer:?}");
+    }
 }

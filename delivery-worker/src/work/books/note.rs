@@ -12,12 +12,14 @@ use crate::lanes::condition::LaneCondition;
 use crate::lists::Age;
 
 /// What an entry of the outbox does to the lists of its partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LaneNote {
     /// Nothing: a record of the window has an outcome.
     Done,
     /// Nothing: a record of the window left without a request.
     Left,
+    /// Nothing: what it was to do can never be written.
+    Undone,
     /// A record of the window waits in a list from now on.
     Listed(ListedRecord),
     /// A listed delivery of this subscription has an outcome.
@@ -30,12 +32,16 @@ pub(crate) enum LaneNote {
     Condition(SubscriptionId, LaneCondition),
     /// A delivery of this subscription failed and its retry is written, for which its ordering key waits from now on. True: it was listed.
     Held(SubscriptionId, bool, HeldKey),
+    /// The same where the retry can never be written: nothing comes back, and the key waits for nothing.
+    Unheld(SubscriptionId, bool, OrderingKey),
     /// This ordering key of the subscription waits for nothing any more.
     Freed(SubscriptionId, OrderingKey),
     /// The retry that a key of this subscription waits for goes now: another one is written, and the former is to be dropped.
     Hurried(SubscriptionId, HeldKey, SupersededRetry),
     /// A retry of this subscription in whose place another one went is dropped, or not waited for any longer.
     Superseded(SubscriptionId, SupersededPlace, SupersededRetry),
+    /// Nothing is known of this subscription's lane beside its lists any more.
+    Forgotten(SubscriptionId),
     /// The next portion of what a takeover has to correct.
     Correct,
     /// The next portion of what is written once more.
@@ -77,7 +83,7 @@ impl LaneNote {
 
     /// Whether its record had a request: whoever takes over before it is committed sends it again.
     pub(crate) const fn was_sent(&self) -> bool {
-        matches!(self, Self::Done | Self::Settled(_) | Self::Held(..))
+        matches!(self, Self::Done | Self::Settled(_) | Self::Held(..) | Self::Unheld(..))
     }
 
     /// Whether its record was read back, and left without a request.
@@ -91,14 +97,17 @@ impl LaneNote {
 impl OpenBook {
     pub(super) fn apply(&mut self, note: &LaneNote, (offset, timestamp_ms): (i64, i64)) {
         match *note {
-            LaneNote::Done | LaneNote::Left => {}
+            LaneNote::Done | LaneNote::Left | LaneNote::Undone => {}
             LaneNote::Listed(_) if flaws::has(Flaw::CompletedWithoutEntry) => {}
-            LaneNote::Listed(ListedRecord { subscription, role, deadline_ms, reviewed_of, .. }) => {
+            LaneNote::Listed(ListedRecord { subscription, role, deadline_ms, reviewed_of, awaited_by, .. }) => {
                 let age = Age { oldest_ms: timestamp_ms, dead_ms: deadline_ms };
                 if !self.book.list(subscription, role, offset, age) {
                     tracing::error!(lease = %self.lease, offset, "a delivery was listed twice");
                 }
                 self.book.set_reviewed(subscription, reviewed_of);
+                if let Some(key) = awaited_by {
+                    self.book.list_awaited(subscription, key, offset);
+                }
             }
             LaneNote::Settled(subscription) | LaneNote::LeftList(subscription) => {
                 self.settle(subscription, (offset, timestamp_ms));
@@ -108,15 +117,21 @@ impl OpenBook {
                 self.book.set_reviewed(subscription, reviewed_of);
             }
             LaneNote::Condition(subscription, condition) => self.book.set_condition(subscription, condition),
-            LaneNote::Held(subscription, is_listed, held) => {
+            LaneNote::Held(subscription, is_listed, ref held) => {
                 if is_listed {
                     self.settle(subscription, (offset, timestamp_ms));
                 }
-                self.book.hold(subscription, held);
+                self.book.hold(subscription, held.clone());
+            }
+            LaneNote::Unheld(subscription, is_listed, key) => {
+                if is_listed {
+                    self.settle(subscription, (offset, timestamp_ms));
+                }
+                self.book.free(subscription, key);
             }
             LaneNote::Freed(subscription, key) => self.book.free(subscription, key),
-            LaneNote::Hurried(subscription, held, superseded) => {
-                self.book.hold(subscription, held);
+            LaneNote::Hurried(subscription, ref held, superseded) => {
+                self.book.hold(subscription, held.clone());
                 self.book.supersede(subscription, superseded);
             }
             LaneNote::Superseded(subscription, place, retry) => {
@@ -125,6 +140,7 @@ impl OpenBook {
                 }
                 self.book.forget_superseded(subscription, retry);
             }
+            LaneNote::Forgotten(subscription) => self.book.forget(subscription),
             LaneNote::Correct => self.correct(),
             LaneNote::Checkpoint => self.book.rewrite(),
         }

@@ -47,7 +47,7 @@ impl Bench {
         }
     }
 
-    fn unsettled(&self) -> (usize, usize) {
+    pub(super) fn unsettled(&self) -> (usize, usize) {
         self.work.engine.unsettled(self.lease.epoch)
     }
 }

@@ -235,6 +235,7 @@ impl Ledger {
                         self.aside_with.insert(*offset, self.asides);
                     }
                 }
+                LaneNote::Undone | LaneNote::Unheld(..) | LaneNote::Forgotten(_) => panic!("nothing is refused here"),
                 LaneNote::Condition(..)
                 | LaneNote::Freed(..)
                 | LaneNote::Hurried(..)

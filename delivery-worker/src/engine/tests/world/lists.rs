@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use ::kafka::Epoch;
 use rand::Rng;
+use schemas::lanes::PendingRetry;
 use schemas::record::Record;
 use stage::Entry;
 
@@ -85,9 +86,10 @@ impl World {
         for read in self.engine.take_hurried() {
             self.put_changes();
             let Some(HurriedCopy { hop, held, superseded }) = self.engine.hurried(&read, self.now) else { continue };
-            self.engine.supersede(&read, held, superseded);
+            let last = held.retry.as_ref().and_then(PendingRetry::last);
+            self.engine.supersede(&read, held.clone(), superseded);
             let Arrival { lease, delivery, .. } = read.arrival;
-            let copy = self.reporter.hurried(&delivery, hop).unwrap();
+            let copy = self.reporter.hurried(&delivery, hop, last).unwrap();
             let note = LaneNote::Hurried(delivery.subscription, held, superseded);
             self.outbox.resolve(Entry::beside(lease, (-1, 0), 0, note), &mut vec![copy]);
         }
@@ -139,7 +141,7 @@ impl World {
             for (id, lists) in book.lists() {
                 self.engine.restore_condition(lease.epoch, id, &book.condition(id), self.now);
                 self.engine.restore_superseded(lease.epoch, id, book.superseded(id));
-                self.engine.restore_keys(lease.epoch, id, &book.held_keys(id), self.now);
+                self.engine.restore_keys(lease.epoch, id, &book.found_keys(id), self.now);
                 self.engine.restore(lease.epoch, id, (lists, book.reviewed_of(id)), self.now);
             }
         }

@@ -7,6 +7,7 @@ use ::kafka::Epoch;
 use catalog::Subscription;
 use rand::Rng;
 use schemas::ids::{DeliveryId, SubscriptionId};
+use schemas::lanes::PendingRetry;
 use schemas::ordering::OrderingKey;
 
 use super::{CAP, World};
@@ -118,7 +119,8 @@ impl World {
                 self.rules.after(&flight.verdict, &arrival.delivery, since, &flight.subscription, self.now)
             };
             self.ledger.attempted(&arrival.delivery, &end);
-            let of_key = self.engine.end_of_key(&arrival, end.retry(), self.now);
+            let retry = end.retry().map(|hop| PendingRetry::new(arrival.offset, hop.attempt, hop.due_ms));
+            let of_key = self.engine.end_of_key(&arrival, retry, self.now);
             if of_key != KeyEnd::Untold {
                 self.put_changes();
             }
