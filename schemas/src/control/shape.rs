@@ -39,7 +39,8 @@ impl ControlObject {
             | Self::Subscription(_)
             | Self::Source(_)
             | Self::SchemaRegistry(_)
-            | Self::KeptAnswer(_) => FIRST,
+            | Self::KeptAnswer(_)
+            | Self::CancelledJob(_) => FIRST,
         }
     }
 
