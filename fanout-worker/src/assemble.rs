@@ -7,6 +7,7 @@ use std::time::Duration;
 use chassis::clock;
 use chassis::config::Role;
 use chassis::shutdown::Shutdown;
+use chassis::status::{Teller, TellerOptions};
 use chassis::tasks;
 use kafka::{Offsets, Pace};
 use schema_registry::{CacheLimits, SchemaCache, SchemaCompiler, SchemaFetcher};
@@ -32,7 +33,7 @@ use crate::weigh::EventLimits;
 use crate::work::FanoutWork;
 
 /// First part of the names of the sources' beats and metrics.
-const SOURCES: &str = "sources";
+pub(crate) const SOURCES: &str = "sources";
 
 /// What both intakes stand on.
 #[derive(Clone, Debug)]
@@ -151,11 +152,16 @@ impl SharedParts {
 }
 
 /// Runs the intake of sources from when there is one, until shutdown is requested and what was begun is committed. What the cluster
-/// does not permit it is waited for: `events` goes on.
+/// does not permit it is waited for: `events` goes on. Where it is alone in its process it says how that is doing.
 ///
 /// # Errors
 /// What no waiting heals.
-pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shutdown: Shutdown) -> Result<(), Error> {
+pub(crate) async fn run_sources(
+    common: SharedParts,
+    config: SourcesConfig,
+    tells: Option<(TellerOptions, Teller)>,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
     let mut changes = common.deps.catalog.sources_changed();
     loop {
         changes.borrow_and_update();
@@ -166,11 +172,16 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
         tokio::select! {
             // An error is the catalog's end, and with it the process's.
             _changed = changes.changed() => {}
-            () = shutdown.requested() => return Ok(()),
+            () = shutdown.requested() => {
+                if let Some((_, teller)) = tells {
+                    teller.end().await;
+                }
+                return Ok(());
+            }
         }
     }
     info!("there are sources: their intake begins");
-    Box::pin(keep_running_sources(&common, &config, shutdown)).await
+    Box::pin(keep_running_sources(&common, &config, tells, shutdown)).await
 }
 
 /// Fetches the schemas that records need, until shutdown is requested.
@@ -193,7 +204,13 @@ pub(crate) async fn fetch_schemas(common: &SharedParts, shutdown: Shutdown) -> R
     ended
 }
 
-async fn keep_running_sources(common: &SharedParts, config: &SourcesConfig, shutdown: Shutdown) -> Result<(), Error> {
+async fn keep_running_sources(
+    common: &SharedParts,
+    config: &SourcesConfig,
+    tells: Option<(TellerOptions, Teller)>,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    let (telling, mut teller) = tells.unzip();
     let mut deps = common.stage_deps();
     deps.kafka.live_budget_bytes = config.live_bytes;
     // One for all tries: what is counted is shown whichever of them got through.
@@ -201,7 +218,8 @@ async fn keep_running_sources(common: &SharedParts, config: &SourcesConfig, shut
     // One of its own: takeovers of `events` do not wait behind questions about other people's topics, whose leaders may be silent.
     let offsets = Offsets::start(&deps.connection).map_err(doing("starting the offsets client of sources"))?;
     loop {
-        let options = stage::Options { metrics: Some(metrics.clone()), ..common.sources_options() };
+        let teller = teller.take().or_else(|| telling.clone().map(Teller::start));
+        let options = stage::Options { metrics: Some(metrics.clone()), teller, ..common.sources_options() };
         let ended =
             Box::pin(try_run_sources(common, config, (options, deps.clone(), offsets.clone()), shutdown.clone())).await;
         let Err(failed) = ended else { return Ok(()) };

@@ -5,6 +5,18 @@ use std::time::Duration;
 pub use chassis::config::{FanoutConfig, SourcesConfig};
 use retry::{RetryError, Schedule};
 
+/// Which of its two intakes a fan-out worker runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Intakes {
+    /// Both, each with a group of its own.
+    #[default]
+    Both,
+    /// `events` and `retried`.
+    Events,
+    /// Topics of sources.
+    Sources,
+}
+
 /// A record whose outputs alone do not get through in one transaction's time, twice, is rejected if they are so many bytes.
 /// Below it the cluster is nearly away, and what is small waits for it.
 pub(crate) const GIVE_UP_BYTES: usize = 1024 * 1024;
@@ -57,6 +69,22 @@ pub(crate) const HELD_DOUBLINGS: u32 = 3;
 pub(crate) const WINDOW_PARTS: u32 = 24;
 /// Parts the id budget is forgotten in.
 pub(crate) const BUDGET_PARTS: usize = 64;
+
+// === impl Intakes ===
+
+impl Intakes {
+    /// Whether `events` is read.
+    #[must_use]
+    pub fn has_events(self) -> bool {
+        self != Self::Sources
+    }
+
+    /// Whether topics of sources are.
+    #[must_use]
+    pub fn has_sources(self) -> bool {
+        self != Self::Events
+    }
+}
 
 /// Deadline of a delivery whose subscription names neither one nor a schedule: as configured, or what the default schedule needs.
 ///

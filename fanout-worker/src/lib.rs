@@ -24,7 +24,8 @@
 //! waits for it, others do not.
 //!
 //! **Two intakes.** `events` and the topics of sources are read by two stages, with a group, a writer and a batch of their own, so
-//! that nothing that happens to a topic of others holds `events` up. They share the catalog and the budget of identities.
+//! that nothing that happens to a topic of others holds `events` up. They share the catalog and the budget of identities. A process may
+//! run one of them alone ([`Intakes`]), so that each has as many workers as it needs.
 //!
 //! What it leaves to others: what a subscription wants (crates/catalog), rebalances, transactions and hand-over
 //! (crates/stage), the attempt itself (delivery-worker).
@@ -63,7 +64,7 @@ use chassis::tasks;
 use kafka::Connection;
 use schemas::topics::Topics;
 
-pub use config::{FanoutConfig, SourcesConfig};
+pub use config::{FanoutConfig, Intakes, SourcesConfig};
 pub use error::Error;
 
 use self::assemble::SharedParts;
@@ -87,13 +88,19 @@ pub struct Deps {
     pub grace: Duration,
 }
 
-/// Runs the role until shutdown is requested and what was begun is committed: both intakes, that of sources from when there is one.
+/// Runs the role until shutdown is requested and what was begun is committed: its intakes, that of sources from when there is one.
 ///
 /// # Errors
 /// What no waiting heals: see [`Error`]. The process should end then; everything not committed is done again by others.
-pub async fn run(config: FanoutConfig, sources: SourcesConfig, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
-    let latch = Some(deps.health.latch("fanout partitions"));
-    let teller = Teller::start(TellerOptions::of(Role::Fanout, &deps.connection, &deps.topics, &deps.kafka));
+pub async fn run(
+    config: FanoutConfig,
+    (sources, intakes): (SourcesConfig, Intakes),
+    deps: Deps,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    let latch = deps.health.latch("fanout partitions");
+    let telling = telling(&deps, intakes);
+    let teller = Teller::start(telling.clone());
     teller.tell(status::waiting_for_control());
     // Matching against a snapshot that has not caught up would miss subscriptions; nothing is consumed before.
     tokio::select! {
@@ -104,13 +111,35 @@ pub async fn run(config: FanoutConfig, sources: SourcesConfig, deps: Deps, shutd
         }
     }
     let common = SharedParts::new(config, &sources, deps).await?;
-    let options = stage::Options { latch, teller: Some(teller), ..common.events_options() };
-    let events = Box::pin(stage::run(options, common.stage_deps(), common.events_work(), shutdown.clone()));
     let fetching = assemble::fetch_schemas(&common, shutdown.clone());
-    // A task of its own: neither waits for the other's planning.
-    let beside = tasks::spawn("fanout sources", assemble::run_sources(common.clone(), sources, shutdown));
+    if !intakes.has_events() {
+        // Topics of others may be away for as long as they like: nothing of them makes a process unready, as beside `events`.
+        latch.release();
+        teller.tell(status::reads_nothing());
+        let sources = assemble::run_sources(common.clone(), sources, Some((telling, teller)), shutdown);
+        tokio::try_join!(sources, fetching)?;
+        return Ok(());
+    }
+    let options = stage::Options { latch: Some(latch), teller: Some(teller), ..common.events_options() };
+    let events = Box::pin(stage::run(options, common.stage_deps(), common.events_work(), shutdown.clone()));
     let events = async { events.await.map_err(Error::from) };
+    if !intakes.has_sources() {
+        // Records that are retried may need schemas too.
+        tokio::try_join!(events, fetching)?;
+        return Ok(());
+    }
+    // A task of its own: neither waits for the other's planning.
+    let beside = tasks::spawn("fanout sources", assemble::run_sources(common.clone(), sources, None, shutdown));
     let beside = async { beside.await.map_err(|panic| Error::Intake { reason: panic.to_string() })? };
     tokio::try_join!(events, beside, fetching)?;
     Ok(())
+}
+
+/// Under which name it says how it is doing: one that reads sources alone has another, lest two processes of one slot are taken for one.
+fn telling(deps: &Deps, intakes: Intakes) -> TellerOptions {
+    let of_role = TellerOptions::of(Role::Fanout, &deps.connection, &deps.topics, &deps.kafka);
+    match intakes {
+        Intakes::Both | Intakes::Events => of_role,
+        Intakes::Sources => TellerOptions { role: assemble::SOURCES, client_id: deps.kafka.sources_id(), ..of_role },
+    }
 }

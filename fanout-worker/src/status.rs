@@ -46,6 +46,11 @@ pub(crate) fn waiting_for_control() -> Facts {
     Facts { fanout, ..Facts::default() }
 }
 
+/// What is told while there is no source.
+pub(crate) fn reads_nothing() -> Facts {
+    Facts { fanout: Some(FanoutHealth::default()), ..Facts::default() }
+}
+
 // === impl Pulse ===
 
 impl Pulse {

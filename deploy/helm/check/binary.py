@@ -169,7 +169,7 @@ def commands_exist() -> str:
         said |= {tuple(line.split()[1:3]) for line in notes([values]).splitlines() if line.startswith("  hookbus ")}
     for command in said:
         words = [word for word in command if not word.startswith("-")]
-        hookbus(*words[: 1 if words[0] == "tail" else None], "--help")
+        hookbus(*words[: 1 if words[0] in ("tail", "fanout") else None], "--help")
     return f"{len(said)} commands"
 
 
@@ -194,30 +194,34 @@ def doctor_knows_the_limits() -> str:
     """`hookbus doctor --role` comes to the sums that the chart's memory limits are made of."""
     count = 0
     for values in example_values():
+        # What the pods of each run, as the chart says.
+        runs = {name.rsplit("-", 1)[-1]: pod["containers"][0]["args"] for name, pod in pods(render("helm3", [values]))}
+        workloads = [role for role in (*ROLES, "sources") if role in runs]
         # As for the notes: an object of ours says what is computed.
         sums = "\n".join(
-            f"  {role}: {{{{ include \"hookbus.memorySum\" (dict \"root\" . \"role\" \"{role}\") | quote }}}}" for role in ROLES
+            f"  {role}: {{{{ include \"hookbus.memorySum\" (dict \"root\" . \"role\" \"{role}\") | quote }}}}" for role in workloads
         )
         carrier = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: sums }}\ndata:\n{sums}\n"
         objects = render("helm3", [values], given=yaml.safe_dump({"extraObjects": [carrier]}))
         [told] = [item["data"] for item in objects if item["metadata"]["name"] == "sums"]
         toml = next(item["data"]["hookbus.toml"] for item in objects if is_configuration(item))
-        for role in ROLES:
-            found = doctor_sum(toml, role)
+        for role in workloads:
+            found = doctor_sum(toml, runs[role])
             assert found == int(told[role]) // 2**20, f"{values.name}: {role}: {found} MiB, the chart says {told[role]} bytes"
             count += 1
     return f"{count} sums"
 
 
-def doctor_sum(toml: str, role: str) -> int:
-    """MiB that the bounds of a configuration come to for a role."""
+def doctor_sum(toml: str, runs: list[str]) -> int:
+    """MiB that the bounds of a configuration come to for a role, by what its pods run."""
+    role, *more = runs
     # Nobody listens there: what is of the host is looked at all the same.
     brokers = re.search(r'^brokers = "([^"]*)"', toml, re.MULTILINE)[1].split(",")
     environment = {"HOSTNAME": "hooks", "HOOKBUS__KAFKA__BROKERS": ",".join(["127.0.0.1:1"] * len(brokers))}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "hookbus.toml"
         path.write_text(toml)
-        command = [str(BINARY), "--config", str(path), "doctor", "--role", role, "--output", "json"]
+        command = [str(BINARY), "--config", str(path), "doctor", "--role", role, *more, "--output", "json"]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1, f"{role}: {ended.returncode} {ended.stderr}"
     [row] = [row for row in json.loads(ended.stdout) if row["what"] == "memory"]

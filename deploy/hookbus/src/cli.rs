@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod doctor;
+pub(crate) mod fanout;
 pub(crate) mod jobs;
 pub(crate) mod lanes;
 pub(crate) mod log;
@@ -59,7 +60,7 @@ pub(crate) enum Command {
     /// Take events over HTTP and publish them to the events topic.
     Gateway,
     /// Match events with subscriptions and write deliveries.
-    Fanout,
+    Fanout(fanout::FanoutArgs),
     /// Send signed requests and record what came of them.
     Delivery,
     /// Hold deliveries until they are due.

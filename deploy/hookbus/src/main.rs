@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use chassis::config::{self, Loaded, Role};
 use clap::Parser;
+use fanout_worker::Intakes;
 
 use crate::cli::log::LogCommand;
 use crate::cli::{Cli, Command};
@@ -67,11 +68,11 @@ fn run(cli: Cli) -> Result<()> {
     let file = cli.config.as_deref();
     match cli.command {
         Command::Config { command } => commands::config::run(file, &command),
-        Command::Gateway => role(Role::Gateway, file),
-        Command::Fanout => role(Role::Fanout, file),
-        Command::Delivery => role(Role::Delivery, file),
-        Command::Retry => role(Role::Retry, file),
-        Command::Control => role(Role::Control, file),
+        Command::Gateway => role(Role::Gateway, Intakes::Both, file),
+        Command::Fanout(args) => role(Role::Fanout, args.intakes(), file),
+        Command::Delivery => role(Role::Delivery, Intakes::Both, file),
+        Command::Retry => role(Role::Retry, Intakes::Both, file),
+        Command::Control => role(Role::Control, Intakes::Both, file),
         Command::Dev(args) => runtime()?.block_on(dev::run(file, &args)),
         Command::Topics { command } => {
             let loaded = loaded(file)?;
@@ -158,9 +159,9 @@ pub(crate) fn variables(name: &str) -> Option<String> {
     config::environment().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
-fn role(role: Role, file: Option<&Path>) -> Result<()> {
+fn role(role: Role, intakes: Intakes, file: Option<&Path>) -> Result<()> {
     let loaded = loaded(file)?;
-    let done = runtime()?.block_on(commands::role::run(role, &loaded));
+    let done = runtime()?.block_on(commands::role::run(role, intakes, &loaded));
     // What ends a role has a code, whatever it is.
     done.map_err(
         |error| if Code::of(&error).is_some() { error } else { error.context("HB-030: the role cannot start") },

@@ -6,6 +6,7 @@ use std::task::Poll;
 use anyhow::Result;
 use catalog::Catalog;
 use control_plane::ControlPlane;
+use fanout_worker::Intakes;
 use ingest_gateway::Fallback;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
@@ -108,8 +109,8 @@ pub(crate) fn gateway(
     Ok(())
 }
 
-/// Events x subscriptions.
-pub(crate) fn fanout(process: &Process, directory: &Directory) {
+/// Events x subscriptions, of these intakes.
+pub(crate) fn fanout(process: &Process, directory: &Directory, intakes: Intakes) {
     let deps = fanout_worker::Deps {
         connection: process.connection.clone(),
         kafka: process.config.kafka.clone(),
@@ -120,7 +121,7 @@ pub(crate) fn fanout(process: &Process, directory: &Directory) {
         grace: process.config.shutdown.grace,
     };
     let (config, sources) = (process.config.fanout.clone(), process.config.sources.clone());
-    let run = fanout_worker::run(config, sources, deps, process.shutdown.clone());
+    let run = fanout_worker::run(config, (sources, intakes), deps, process.shutdown.clone());
     spawn(process, "fanout", run);
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Launching {
     pub(super) planted: Option<PlantedBug>,
     pub(super) proxied: BTreeMap<(Role, usize), String>,
     pub(super) environment: BTreeMap<Role, Vec<(String, String)>>,
+    /// What stands behind the subcommand of a process.
+    pub(super) arguments: BTreeMap<(Role, usize), Vec<String>>,
 }
 
 /// A place for a process, with ports that stay its own.
@@ -292,10 +294,12 @@ impl Launching {
         environment.extend(proxied.map(|brokers| ("HOOKBUS__KAFKA__BROKERS".to_owned(), brokers)));
         environment.extend(self.environment.get(&role).into_iter().flatten().cloned());
         let settings = self.folder.join(SETTINGS_FILE).display().to_string();
+        let mut arguments = vec!["--config".to_owned(), settings, role.command().to_owned()];
+        arguments.extend(self.arguments.get(&(role, number)).into_iter().flatten().cloned());
         ProcessOptions {
             name: format!("{}-{number}", role.command()),
             binary: self.binary.clone(),
-            arguments: vec!["--config".to_owned(), settings, role.command().to_owned()],
+            arguments,
             environment,
             folder: self.folder.clone(),
             admin_port: slot.admin_port,

@@ -46,6 +46,7 @@ pub struct Setup {
     planted: Option<PlantedBug>,
     proxied: BTreeMap<(Role, usize), String>,
     environment: BTreeMap<Role, Vec<(String, String)>>,
+    arguments: BTreeMap<(Role, usize), Vec<String>>,
     secure: Option<Secure>,
     prefix: String,
 }
@@ -65,6 +66,7 @@ impl Setup {
             planted: None,
             proxied: BTreeMap::new(),
             environment: BTreeMap::new(),
+            arguments: BTreeMap::new(),
             secure: None,
             prefix,
         }
@@ -110,6 +112,13 @@ impl Setup {
     #[must_use]
     pub fn environment(mut self, role: Role, variables: Vec<(String, String)>) -> Self {
         self.environment.insert(role, variables);
+        self
+    }
+
+    /// What stands behind the subcommand of one process of a role (from 1).
+    #[must_use]
+    pub fn arguments(mut self, role: Role, number: usize, arguments: &[&str]) -> Self {
+        self.arguments.insert((role, number), arguments.iter().map(|&argument| argument.to_owned()).collect());
         self
     }
 
@@ -169,6 +178,7 @@ impl Setup {
             planted: self.planted,
             proxied: std::mem::take(&mut self.proxied),
             environment: std::mem::take(&mut self.environment),
+            arguments: std::mem::take(&mut self.arguments),
         };
         let roles = Roles::new(launching, &self.counts)?;
         self.pipeline(&brokers, roles, binary, folder)

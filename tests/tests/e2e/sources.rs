@@ -16,7 +16,7 @@ use testkit::Expect;
 use testkit::broker::SharedKafka;
 use testkit::endpoint::seen::{Signature, body_hash};
 use testkit::ledger::collect;
-use testkit::pipeline::{Application, Pipeline, Role, Setup, Subscription, console};
+use testkit::pipeline::{Application, Event, Pipeline, Role, Setup, Subscription, console};
 use testkit::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -43,7 +43,11 @@ pub(crate) async fn written_once(pipeline: &Pipeline, count: usize) {
 
 impl Sourced {
     async fn start(name: &str, more: Value) -> Self {
-        let mut pipeline = Setup::new(name).set("sources.refresh_ms", 1_000).start().await.unwrap();
+        Self::of(Setup::new(name), more).await
+    }
+
+    async fn of(setup: Setup, more: Value) -> Self {
+        let mut pipeline = setup.set("sources.refresh_ms", 1_000).start().await.unwrap();
         let application = pipeline.application(&[]).await.unwrap();
         let subscription = pipeline.subscribe(&application, &["**"], json!({})).await.unwrap();
         let prefix = format!("their-{}", pipeline.topics().events.trim_end_matches("events"));
@@ -273,4 +277,38 @@ async fn an_event_of_a_topic_is_sent_again_as_it_was_also_when_its_topic_is_read
     let answer = sourced.pipeline.manage(1, Method::POST, "/events/a-2/replay", Some(&body)).await.unwrap();
     assert_eq!((answer.status.as_u16(), &answer.json().unwrap()["code"]), (404, &json!("erased")));
     sourced.pipeline.verdict(Expect::default(), SOON).await.unwrap();
+}
+
+/// `hookbus fanout --only events` beside `--only sources`: what one reads goes on without the other, and each says how it is doing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_run_one_intake_each_share_the_work_and_go_on_without_each_other() {
+    let setup = Setup::new("source-only").roles(Role::Fanout, 2);
+    let setup = setup.arguments(Role::Fanout, 1, &["--only", "events"]);
+    let mut sourced = Sourced::of(setup.arguments(Role::Fanout, 2, &["--only", "sources"]), json!({})).await;
+    sourced.write("orders", ids("a", 20)).await;
+    sourced.arrived().await;
+    let told = || async {
+        let told = sourced.pipeline.managed(Method::GET, "/instances", None, 200).await.unwrap();
+        let of = |role: &str| told.as_array()?.iter().find(|it| it["role"] == role)?["partitions"].as_u64();
+        (of("fanout") == Some(3) && of("sources") == Some(2)).then_some(())
+    };
+    eventually("two of `events`, one of `retried`; two of the source", SOON, told).await.unwrap();
+
+    // Without those that read `events`, sources go on.
+    sourced.pipeline.roles().kill(Role::Fanout, 1).await.unwrap();
+    sourced.write("orders", ids("b", 20)).await;
+    sourced.arrived().await;
+    // Without those that read sources, events do.
+    sourced.pipeline.roles().start(Role::Fanout, 1).await.unwrap();
+    sourced.pipeline.roles().kill(Role::Fanout, 2).await.unwrap();
+    sourced.write("orders", ids("c", 20)).await;
+    let event = Event::new("http", "order.placed").payload("{\"by\":\"http\"}");
+    sourced.pipeline.publish(&sourced.application, std::slice::from_ref(&event)).await.unwrap();
+    let seen = sourced.pipeline.endpoint().wait_for(&sourced.subscription.path, 41, SOON).await.unwrap();
+    let body = body_hash(b"{\"by\":\"http\"}");
+    assert!(seen.iter().any(|request| request.body_hash == body) && seen.len() == 41, "{}", seen.len());
+    sourced.written.insert("http".to_owned(), body);
+    sourced.pipeline.roles().start(Role::Fanout, 2).await.unwrap();
+    sourced.arrived().await;
+    sourced.end(&[]).await;
 }

@@ -3,7 +3,7 @@
 {{- include "hookbus.checkNeeded" . -}}
 {{- include "hookbus.checkKafka" . -}}
 {{- include "hookbus.checkTopics" . -}}
-{{- range $role := list "gateway" "fanout" "delivery" "retry" "control" -}}
+{{- range $role := include "hookbus.workloads" $ | fromJsonArray -}}
 {{- $values := include "hookbus.role" (dict "root" $ "role" $role) | fromJson -}}
 {{- include "hookbus.checkRole" (dict "root" $ "role" $role "values" $values) -}}
 {{- end -}}
@@ -20,6 +20,9 @@
 {{- end -}}
 {{- if not .Values.control.existingSecret -}}
 {{- fail (printf "control.existingSecret: name the Secret with the admin key, without which nobody can make the first application; this makes one: kubectl create secret generic hookbus-admin --namespace %s --from-literal=%s=\"$(openssl rand -hex 24)\"" .Release.Namespace .Values.control.adminKey) -}}
+{{- end -}}
+{{- if and .Values.sources.enabled (not (dig "sources" "enabled" true .Values.config)) -}}
+{{- fail "sources.enabled: config.sources.enabled is false, so its pods would have nothing to read; set one of the two" -}}
 {{- end -}}
 {{- if gt (len .Values.slot.prefix) 10 -}}
 {{- fail (printf "slot.prefix: %s has %d characters, at most 10: it is part of transactional ids" .Values.slot.prefix (len .Values.slot.prefix)) -}}
@@ -41,7 +44,7 @@
 {{- end -}}
 {{- end -}}
 {{- $principals := dict "operator" .Values.operator.kafka "podDefaults" .Values.podDefaults.kafka -}}
-{{- range $role := list "gateway" "fanout" "delivery" "retry" "control" -}}
+{{- range $role := include "hookbus.workloads" $ | fromJsonArray -}}
 {{- $_ := set $principals $role (include "hookbus.role" (dict "root" $ "role" $role) | fromJson).kafka -}}
 {{- end -}}
 {{- range $name, $own := $principals -}}

@@ -33,7 +33,7 @@
 {{- $own := default dict .own -}}
 {{- $kafka := deepCopy .root.Values.kafka -}}
 {{- if and .role .root.Values.strimzi.users.enabled -}}
-{{- $user := printf "%s-%s" (include "hookbus.fullname" .root) .role -}}
+{{- $user := printf "%s-%s" (include "hookbus.fullname" .root) (eq .role "sources" | ternary "fanout" .role) -}}
 {{- if eq .root.Values.strimzi.users.authentication "tls" -}}
 {{- $_ := set $kafka "sasl" (dict "mechanism" "") -}}
 {{- $_ := mergeOverwrite $kafka.tls (dict "enabled" true "clientSecret" $user "certificateKey" "user.crt" "privateKeyKey" "user.key") -}}

@@ -48,6 +48,23 @@ namespace: {{ .root.Release.Namespace }}
 labels: {{- include "hookbus.labels" . | nindent 2 }}
 {{- end -}}
 
+{{/* What has pods of its own: the roles, and the fan-out's intake of sources where that has, as JSON. */}}
+{{- define "hookbus.workloads" -}}
+{{- $sources := .Values.sources.enabled | ternary (list "sources") list -}}
+{{- concat (list "gateway" "fanout") $sources (list "delivery" "retry" "control") | toJson -}}
+{{- end -}}
+
+{{/* What the pods of a workload run, as JSON. */}}
+{{- define "hookbus.args" -}}
+{{- if eq .role "sources" -}}
+{{- list "fanout" "--only" "sources" | toJson -}}
+{{- else if and (eq .role "fanout") .root.Values.sources.enabled -}}
+{{- list "fanout" "--only" "events" | toJson -}}
+{{- else -}}
+{{- list .role | toJson -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The values of a role over those of all roles, as JSON. */}}
 {{- define "hookbus.role" -}}
 {{- mergeOverwrite (deepCopy .root.Values.podDefaults) (deepCopy (get .root.Values .role)) | toJson -}}

@@ -17,15 +17,19 @@
 {{- $_ := set $parts "config.gateway.recent_ids x 64" (mul 64 (int64 $config.gateway.recent_ids)) -}}
 {{- $each := add 16384 (int64 $config.gateway.header_limit_bytes) -}}
 {{- $_ := set $parts (printf "config.gateway.max_connections x %d" $each) (mul $each (int64 $config.gateway.max_connections)) -}}
-{{- else if eq .role "fanout" -}}
-{{- $reads = dict "partitions" $config.topics.partitions.events "records" $config.fanout.live_records "bytes" $config.fanout.live_bytes -}}
+{{- else if has .role (list "fanout" "sources") -}}
 {{- $_ := set $parts "config.fanout.dedup_ids x 33" (mul 33 (int64 $config.fanout.dedup_ids)) -}}
+{{- if eq .role "fanout" -}}
+{{- $reads = dict "partitions" $config.topics.partitions.events "records" $config.fanout.live_records "bytes" $config.fanout.live_bytes -}}
 {{- $_ := set $parts "three of config.fanout.batch_bytes + slice_bytes" (mul 3 (add (int64 $config.fanout.batch_bytes) (int64 $config.fanout.slice_bytes))) -}}
 {{- $_ := set $parts "subscriptions that wide events may be for" (mul 16 $mebi) -}}
+{{- end -}}
 {{- if dig "sources" "enabled" true $config -}}
+{{- $_ := set $parts "schemas of registries (config.sources.schema_cache_bytes)" (int64 (dig "sources" "schema_cache_bytes" 268435456 $config)) -}}
+{{- end -}}
+{{- if and (dig "sources" "enabled" true $config) (or (eq .role "sources") (not .root.Values.sources.enabled)) -}}
 {{- $_ := set $parts "subscriptions that wide events of sources may be for" (mul 16 $mebi) -}}
 {{- $_ := set $parts "records of sources (config.sources.live_bytes)" (int64 (dig "sources" "live_bytes" 268435456 $config)) -}}
-{{- $_ := set $parts "schemas of registries (config.sources.schema_cache_bytes)" (int64 (dig "sources" "schema_cache_bytes" 268435456 $config)) -}}
 {{- $_ := set $parts "records of sources fetched ahead" (mul (add 32 (mul 16 $brokers)) $mebi) -}}
 {{- $_ := set $parts "three of config.fanout.batch_bytes + slice_bytes, of sources" (mul 3 (add (int64 $config.fanout.batch_bytes) (int64 $config.fanout.slice_bytes))) -}}
 {{- end -}}

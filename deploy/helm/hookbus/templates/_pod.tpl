@@ -46,7 +46,7 @@ spec:
     - name: hookbus
       image: {{ include "hookbus.image" .root | quote }}
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-      args: [{{ .role }}]
+      args: {{ include "hookbus.args" . }}
       env:
         - name: HOOKBUS_CONFIG
           value: /etc/hookbus/hookbus.toml

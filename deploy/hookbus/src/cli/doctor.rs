@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::fanout::OnlyIntake;
 use super::manage::Output;
 
 pub(crate) const DOCTOR_HELP: &str = "\
@@ -21,6 +22,9 @@ pub(crate) struct DoctorArgs {
     /// topics. Without it: the operator.
     #[arg(long, value_name = "ROLE")]
     pub(crate) role: Option<String>,
+    /// With `--role fanout`: only what a process needs that runs this intake alone.
+    #[arg(long, value_enum, value_name = "INTAKE", requires = "role")]
+    pub(crate) only: Option<OnlyIntake>,
     /// Only what has to be right before topics are created.
     #[arg(long)]
     pub(crate) for_topics: bool,

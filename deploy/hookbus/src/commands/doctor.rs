@@ -26,11 +26,13 @@ mod topics;
 
 use anyhow::{Result, bail};
 use chassis::config::{Config, Role};
+use fanout_worker::Intakes;
 use kafka::Connection;
 use serde_json::Value;
 
 use self::finding::DoctorFindings;
 use crate::cli::doctor::DoctorArgs;
+use crate::cli::fanout::intakes;
 use crate::cli::manage::Output;
 use crate::commands::acls;
 use crate::output;
@@ -42,6 +44,10 @@ use crate::screen;
 /// Something is wrong, the role does not exist, or standard output cannot be written.
 pub(crate) async fn run(connection: &Connection, config: &Config, args: &DoctorArgs) -> Result<()> {
     let who = DoctorPrincipal::of(args.role.as_deref())?;
+    let intakes = intakes(args.only);
+    if intakes != Intakes::Both && who != DoctorPrincipal::Role(Role::Fanout) {
+        return Err(crate::usage("--only is about the fan-out: give it with --role fanout"));
+    }
     let mut findings = DoctorFindings::default();
     let brokers = brokers::look(connection, config, args.for_topics, &mut findings).await?;
     if brokers.is_empty() {
@@ -50,14 +56,14 @@ pub(crate) async fn run(connection: &Connection, config: &Config, args: &DoctorA
         settings::look(connection, config, &brokers, &mut findings).await;
         topics::look(connection, config, (who, args.for_topics), &mut findings).await;
         if !args.for_topics {
-            rights::look(connection, config, who, &mut findings).await;
+            rights::look(connection, config, (who, intakes), &mut findings).await;
             offsets::look(connection, config, who, &mut findings).await;
             keys::look(connection, config, who, &mut findings).await;
             instances::look(connection, config, who, &mut findings).await;
         }
     }
     if let DoctorPrincipal::Role(role) = who {
-        host::look(config, role, &mut findings);
+        host::look(config, (role, intakes), &mut findings);
         certificate::of_listeners(config, role, &mut findings);
     }
     if let Some(url) = &args.target {

@@ -2,16 +2,20 @@
 
 use anyhow::Result;
 use chassis::config::{Loaded, Role};
+use fanout_worker::Intakes;
 
 use crate::listeners::listen;
 use crate::process::Process;
 use crate::roles::{self, Directory};
 
-/// Runs one role.
+/// Runs one role; of the fan-out these intakes.
 ///
 /// # Errors
-/// What the role stopped with.
-pub(crate) async fn run(role: Role, loaded: &Loaded) -> Result<()> {
+/// What the role stopped with, or the configuration leaves nothing to do.
+pub(crate) async fn run(role: Role, intakes: Intakes, loaded: &Loaded) -> Result<()> {
+    if intakes == Intakes::Sources && !loaded.config.sources.enabled {
+        return Err(crate::usage("--only sources: sources.enabled is false, so there is nothing to read"));
+    }
     let mut process = Process::start(loaded)?;
     match role {
         Role::Gateway => {
@@ -19,7 +23,7 @@ pub(crate) async fn run(role: Role, loaded: &Loaded) -> Result<()> {
             let listener = listen(&mut process, address, "gateway.listen").await?;
             roles::gateway(&process, &Directory::start(&process)?, listener, None)?;
         }
-        Role::Fanout => roles::fanout(&process, &Directory::start(&process)?),
+        Role::Fanout => roles::fanout(&process, &Directory::start(&process)?, intakes),
         Role::Delivery => roles::delivery(&process, &Directory::start(&process)?),
         Role::Retry => roles::retry(&process),
         Role::Control => {

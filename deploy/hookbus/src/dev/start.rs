@@ -99,7 +99,7 @@ async fn with_kafka(
     let base = format!("http://{}", listener.local_addr()?);
     let control = roles::control(&process, &directory).await?;
     roles::gateway(&process, &directory, listener, Some(roles::as_fallback(&control)))?;
-    roles::fanout(&process, &directory);
+    roles::fanout(&process, &directory, fanout_worker::Intakes::Both);
     roles::delivery(&process, &directory);
     roles::retry(&process);
     process.wired();

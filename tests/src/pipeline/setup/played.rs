@@ -57,6 +57,7 @@ impl Setup {
             planted: None,
             proxied: BTreeMap::new(),
             environment: BTreeMap::new(),
+            arguments: BTreeMap::new(),
         };
         let address = player.url("-gateway")?;
         let outside = [Role::Gateway, Role::Control].map(|role| (role, address.clone()));

@@ -1,6 +1,7 @@
 //! What this host lets a process of the role have, against what its configuration may come to use.
 
 use chassis::config::{Config, Role};
+use fanout_worker::Intakes;
 
 use super::finding::DoctorFindings;
 use super::memory;
@@ -11,12 +12,12 @@ use crate::host::HostFacts;
 const OTHERS: usize = 256;
 
 /// Looks at the limits of descriptors and of memory, which are those of this process: run it where the role runs.
-pub(super) fn look(config: &Config, role: Role, findings: &mut DoctorFindings) {
+pub(super) fn look(config: &Config, (role, intakes): (Role, Intakes), findings: &mut DoctorFindings) {
     let facts = HostFacts::own();
     // A delivery worker raises its own as far as it may.
     let limit = if role == Role::Delivery { facts.most_files } else { facts.max_files };
     told(needed(config, role), limit, findings);
-    memory::look(config, role, findings);
+    memory::look(config, (role, intakes), findings);
 }
 
 /// Connections that the role may have open.

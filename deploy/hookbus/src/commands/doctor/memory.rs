@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use chassis::config::{Config, LogStore, Role};
+use fanout_worker::Intakes;
 
 use super::finding::DoctorFindings;
 use crate::codes::Code;
@@ -48,8 +49,8 @@ const NAMED: usize = 3;
 type MemoryPart = (&'static str, u64);
 
 /// Looks at the limit of this process: run it where the role runs.
-pub(super) fn look(config: &Config, role: Role, findings: &mut DoctorFindings) {
-    told(&parts(config, role), limit(Path::new("/")), findings);
+pub(super) fn look(config: &Config, (role, intakes): (Role, Intakes), findings: &mut DoctorFindings) {
+    told(&parts(config, role, intakes), limit(Path::new("/")), findings);
 }
 
 fn told(parts: &[MemoryPart], limit: Option<u64>, findings: &mut DoctorFindings) {
@@ -69,17 +70,17 @@ fn told(parts: &[MemoryPart], limit: Option<u64>, findings: &mut DoctorFindings)
     findings.wrong(Code::Limits, "memory", found, "raise the memory limit, or lower the bounds that are named");
 }
 
-/// What a role may come to hold, bytes, by its configured bounds.
+/// What a role may come to hold, bytes, by its configured bounds; a fan-out of both intakes.
 pub(crate) fn sum(config: &Config, role: Role) -> u64 {
-    sum_of(&parts(config, role))
+    sum_of(&parts(config, role, Intakes::Both))
 }
 
 fn sum_of(parts: &[MemoryPart]) -> u64 {
     parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
 }
 
-/// What a role may hold, by its configured bounds.
-fn parts(config: &Config, role: Role) -> Vec<MemoryPart> {
+/// What a role may hold, by its configured bounds; a fan-out of these intakes.
+fn parts(config: &Config, role: Role, intakes: Intakes) -> Vec<MemoryPart> {
     let batch = |bytes: usize| BATCHES.saturating_mul(wide(bytes).saturating_add(record(config)));
     let mut parts = vec![("the process itself", BASE)];
     if role != Role::Retry {
@@ -99,13 +100,19 @@ fn parts(config: &Config, role: Role) -> Vec<MemoryPart> {
         Role::Fanout => {
             let fanout = &config.fanout;
             let batches = BATCHES.saturating_mul(wide(fanout.batch_bytes).saturating_add(wide(fanout.slice_bytes)));
-            parts.extend(read(config, partitions(config, "events"), (fanout.live_records, fanout.live_bytes)));
-            parts.extend([("fanout.dedup_ids", times(IDENTITY, fanout.dedup_ids)), ("fanout.batch_bytes", batches)]);
-            parts.push(("subscriptions that wide events may be for", CANDIDATES));
+            parts.push(("fanout.dedup_ids", times(IDENTITY, fanout.dedup_ids)));
+            if intakes.has_events() {
+                parts.extend(read(config, partitions(config, "events"), (fanout.live_records, fanout.live_bytes)));
+                parts.push(("fanout.batch_bytes", batches));
+                parts.push(("subscriptions that wide events may be for", CANDIDATES));
+            }
+            // What is retried needs schemas too.
             if config.sources.enabled {
+                parts.push(("sources.schema_cache_bytes", wide(config.sources.schema_cache_bytes)));
+            }
+            if config.sources.enabled && intakes.has_sources() {
                 parts.extend([
                     ("sources.live_bytes", wide(config.sources.live_bytes)),
-                    ("sources.schema_cache_bytes", wide(config.sources.schema_cache_bytes)),
                     ("records of sources fetched ahead", fetched(config)),
                     ("fanout.batch_bytes, of sources", batches),
                     ("subscriptions that wide events of sources may be for", CANDIDATES),
@@ -220,6 +227,7 @@ mod tests {
     #[test]
     fn every_bound_counts_and_a_limit_below_their_sum_is_told() {
         let mut config = Config::for_tests();
+        let parts = |config: &Config, role| super::parts(config, role, Intakes::Both);
         let sum = |config: &Config, role| parts(config, role).iter().map(|(_, bytes)| bytes).sum::<u64>();
         let before = sum(&config, Role::Delivery);
         config.delivery.queue_bytes += 5;
@@ -236,6 +244,10 @@ mod tests {
             );
             assert_eq!(first(&parts, None), None);
         }
+        let [both, events, sources] = [Intakes::Both, Intakes::Events, Intakes::Sources]
+            .map(|intakes| super::parts(&config, Role::Fanout, intakes));
+        assert!(events.len() < both.len() && sources.len() < both.len());
+        assert!(both.iter().all(|part| events.contains(part) || sources.contains(part)), "{both:?}");
         config.delivery.queue_bytes = usize::MAX;
         assert_eq!(first(&parts(&config, Role::Delivery), Some(u64::MAX - 1)), Some(Code::Limits), "no sum overflows");
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use chassis::config::{Config, Role};
+use fanout_worker::Intakes;
 use kafka::probe::{self, TopicRights, TriedTransaction};
 use kafka::{Connection, KafkaError};
 use uuid::Uuid;
@@ -26,10 +27,10 @@ type ToldRights = BTreeMap<String, Result<TopicRights, KafkaError>>;
 pub(super) async fn look(
     connection: &Connection,
     config: &Config,
-    who: DoctorPrincipal,
+    (who, intakes): (DoctorPrincipal, Intakes),
     findings: &mut DoctorFindings,
 ) {
-    let needed: Vec<Acl> = acls::all(config, "User:{role}").into_iter().filter(|acl| acl.role == who.name()).collect();
+    let needed = needed(config, who, intakes);
     let names: Vec<String> = config.topics.specs().iter().map(|spec| spec.name.to_string()).collect();
     let told = match probe::rights(connection, names).await {
         Ok(told) => told,
@@ -55,6 +56,23 @@ pub(super) async fn look(
         retention(connection, config, who, findings).await;
     }
     transactions(connection, config, (who, &needed, &told), findings).await;
+}
+
+/// What a principal needs; of the fan-out, for these intakes.
+fn needed(config: &Config, who: DoctorPrincipal, intakes: Intakes) -> Vec<Acl> {
+    let kafka = &config.kafka;
+    let is_wanted = |acl: &Acl| {
+        let (is_of_events, is_of_sources) = match acl.resource {
+            Resource::Group => (acl.name == kafka.group(Role::Fanout), acl.name == kafka.sources_group()),
+            Resource::TransactionalId => {
+                let of = |id: String| id.strip_suffix(&kafka.slot).is_some_and(|prefix| prefix == acl.name);
+                (of(kafka.transactional_id(Role::Fanout)), of(kafka.sources_id()))
+            }
+            Resource::Topic => (false, false),
+        };
+        (intakes.has_events() || !is_of_events) && (intakes.has_sources() || !is_of_sources)
+    };
+    acls::all(config, "User:{role}").into_iter().filter(|acl| acl.role == who.name() && is_wanted(acl)).collect()
 }
 
 /// A delivery worker asks how long `deliveries` keeps its records before it begins.
@@ -195,6 +213,26 @@ mod tests {
         assert_eq!(of(Role::Fanout).len(), 2, "events and sources");
         assert!(of(Role::Control).len() >= 3, "reports and jobs: {:?}", of(Role::Control));
         assert_eq!(of(Role::Gateway), [""; 0]);
+    }
+
+    #[test]
+    fn a_fan_out_of_one_intake_needs_the_group_and_the_ids_of_that_alone() {
+        let config = Config::for_tests();
+        let of = |intakes| {
+            let needed = super::needed(&config, DoctorPrincipal::Role(Role::Fanout), intakes);
+            let of = |resource| {
+                let own = needed.iter().filter(move |acl| acl.resource == resource);
+                own.filter(|acl| acl.operations.contains(&"Read") || acl.operations.contains(&"Write"))
+                    .map(|acl| acl.name.clone())
+                    .collect::<Vec<_>>()
+            };
+            (of(Resource::Group), of(Resource::TransactionalId))
+        };
+        let installation = &config.kafka.installation;
+        let one = |name: &str| (vec![format!("{installation}.{name}")], vec![format!("{installation}-{name}-")]);
+        assert_eq!((of(Intakes::Events), of(Intakes::Sources)), (one("fanout"), one("sources")));
+        let (groups, ids) = of(Intakes::Both);
+        assert_eq!((groups.len(), ids.len()), (2, 2));
     }
 
     #[test]
