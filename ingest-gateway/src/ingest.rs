@@ -129,11 +129,16 @@ impl Gateway {
     /// moves for each request.
     fn prepared(&self, asking: &mut Asking<'_>, event: &Event<'_>) -> Result<PreparedEvent, Unprepared> {
         let application = self.application(asking, event.application.as_deref())?;
-        let Declared { demanding, is_deprecated, senders, is_repeat_told } = self.event_type(application, &event.event_type)?;
+        let Declared { demanding, is_deprecated, senders, is_repeat_told } =
+            self.event_type(application, &event.event_type)?;
         if let Some(demanding) = demanding {
             check(&demanding, event, &mut asking.checks)?;
         }
-        let key = event.id.as_ref().filter(|_| is_repeat_told).map(|id| self.recent().key(application, event.source.as_deref(), id));
+        let key = event
+            .id
+            .as_ref()
+            .filter(|_| is_repeat_told)
+            .map(|id| self.recent().key(application, event.source.as_deref(), id));
         let event_id = event.id.as_deref().map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
         let source = event.source.as_deref().map_or_else(|| Cow::Owned(gateway_source(application)), Cow::Borrowed);
         let shown_id = (asking.hook0 && Uuid::parse_str(&event_id).is_err())

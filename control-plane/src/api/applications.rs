@@ -31,15 +31,15 @@ pub(super) use self::shapes::OnboardingStep;
 
 /// Fields of a body.
 pub(super) const FIELDS: &[&str] = &[
-        "organization_id",
-        "name",
-        "uid",
-        "application_id",
-        "unknown_event_types",
-        "limits",
-        "log_retention_days",
-        "dedup_window_ms",
-    ];
+    "organization_id",
+    "name",
+    "uid",
+    "application_id",
+    "unknown_event_types",
+    "limits",
+    "log_retention_days",
+    "dedup_window_ms",
+];
 /// Longest time that an application may ask its part of the delivery log to be kept; longer than the log itself none is.
 const MAX_RETENTION_DAYS: u64 = 3_650;
 /// The longest window that an installation may have: 720 hours.

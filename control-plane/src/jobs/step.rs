@@ -1,6 +1,7 @@
 //! The next part of a job: what is written, and how far the job is then. Reads the catalog, the delivery log and Kafka; writes
 //! nothing.
 
+pub(super) mod backfill;
 mod in_order;
 pub(super) mod letters;
 mod rejections;
@@ -24,6 +25,7 @@ use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
 use uuid::Uuid;
 
+use self::backfill::{BackfillRules, Backfills};
 use super::known::KnownJob;
 use super::metrics::JobsMetrics;
 use super::work::job_record;
@@ -49,6 +51,7 @@ pub(super) struct Steps {
     /// Ends of what was written, whether or not its transaction is over: what is behind an open one counts, too.
     offsets: Offsets,
     rejected: RejectedReader,
+    backfills: Backfills,
     metrics: JobsMetrics,
 }
 
@@ -78,7 +81,7 @@ struct JobPart {
 }
 
 /// What parts are made of.
-pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader);
+pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader, BackfillRules);
 
 /// Why a part cannot be made now.
 type NotNow = String;
@@ -88,11 +91,13 @@ type NotNow = String;
 impl Steps {
     pub(super) fn new(
         deps: &Deps,
-        (log, accepted, rejected): ReadForJobs,
+        (log, accepted, rejected, rules): ReadForJobs,
         offsets: Offsets,
         metrics: JobsMetrics,
     ) -> Self {
-        Self { topics: deps.topics.clone(), catalog: deps.catalog.clone(), log, accepted, offsets, rejected, metrics }
+        let backfills = Backfills::new(deps, rules);
+        let (topics, catalog) = (deps.topics.clone(), deps.catalog.clone());
+        Self { topics, catalog, log, accepted, offsets, rejected, backfills, metrics }
     }
 
     /// The next part of a job.
@@ -103,6 +108,7 @@ impl Steps {
             JobSubject::DeadLetters(of) => self.letters(&job, of).await,
             JobSubject::Events(of) => self.replays(&job, of).await,
             JobSubject::Rejections(of) => self.rejections(&job, of).await,
+            JobSubject::Backfill(of) => self.backfill(&job, of).await,
         };
         made.unwrap_or_else(StepOutcome::Later)
     }

@@ -36,7 +36,7 @@ pub(in crate::api) struct ApplicationShown {
     log_retention_days: Option<u16>,
     /// How long an event's id counts as a repeat, ms; absent for as long as the installation says (`fanout.dedup_window_hours`), 0 never.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(maximum = 2592000000, format = Int64)]
+    #[schema(maximum = 2592000000_i64, format = Int64)]
     dedup_window_ms: Option<u32>,
     #[schema(format = DateTime)]
     created_at: String,
@@ -123,7 +123,7 @@ pub(in crate::api) struct ApplicationPost {
     log_retention_days: Option<u16>,
     /// How long an event's id counts as a repeat, ms, within what the installation remembers (`fanout.dedup_window_hours`); 0 never. Null
     /// for as long as the installation.
-    #[schema(maximum = 2592000000, format = Int64)]
+    #[schema(maximum = 2592000000_i64, format = Int64)]
     dedup_window_ms: Option<u32>,
 }
 
@@ -150,7 +150,7 @@ pub(in crate::api) struct ApplicationPatch {
     log_retention_days: Option<u16>,
     /// How long an event's id counts as a repeat, ms, within what the installation remembers (`fanout.dedup_window_hours`); 0 never. It
     /// holds for ids that were accepted before, too. Null for as long as the installation.
-    #[schema(maximum = 2592000000, format = Int64)]
+    #[schema(maximum = 2592000000_i64, format = Int64)]
     dedup_window_ms: Option<u32>,
 }
 
