@@ -180,6 +180,7 @@ fn job_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(rejected::list))
         .routes(routes!(rejected::get))
         .routes(routes!(jobs::rejections::retry))
+        .routes(routes!(jobs::backfill::create))
 }
 
 fn operator_routes() -> OpenApiRouter<Arc<App>> {

@@ -54,6 +54,7 @@ use self::known::KnownJobs;
 pub(crate) use self::known::{JobPlace, JobsAsked, KnownJob};
 use self::metrics::JobsMetrics;
 use self::room::OpenJobs;
+pub(crate) use self::step::backfill::BackfillRules;
 pub(crate) use self::step::replay::count_receivers;
 use self::step::{ReadForJobs, Steps};
 use self::view::{JobsRestorer, JobsView};
@@ -350,6 +351,7 @@ fn action(kind: JobKind) -> &'static str {
         JobKind::Redrive => "job.redrive",
         JobKind::Discard => "job.discard",
         JobKind::RetryRejected => "job.retry_rejected",
+        JobKind::Backfill => "job.backfill",
         JobKind::Unknown => "job.create",
     }
 }

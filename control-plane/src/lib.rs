@@ -86,7 +86,7 @@ pub use log::{LogCheckError, LogChecked, LogDifference, check_log, log_copy};
 pub use store::transactional_id;
 
 use crate::health::HealthView;
-use crate::jobs::Jobs;
+use crate::jobs::{BackfillRules, Jobs};
 use crate::log::DeliveryLog;
 use crate::log::accepted::AcceptedEvents;
 use crate::metrics::ControlMetrics;
@@ -159,7 +159,9 @@ impl ControlPlane {
         let accepted =
             AcceptedEvents::new(deps.catalog.clone(), log.clone(), &deps.topics, config.sources.decoded_limit);
         let rejected = RejectedReader::start(&deps)?;
-        let jobs = Jobs::start(&deps, store.clone(), (log.clone(), accepted.clone(), rejected.clone())).await?;
+        let rules = BackfillRules::of(&config);
+        let read = (log.clone(), accepted.clone(), rejected.clone(), rules);
+        let jobs = Jobs::start(&deps, store.clone(), read).await?;
         let app = Arc::new(App::new(config, &deps, store, (health, (log, accepted, rejected), jobs), metrics)?);
         Ok(Self { app, deps })
     }

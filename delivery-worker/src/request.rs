@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use schemas::delivery::{Delivery, Deprecation};
+use schemas::delivery::{Delivery, Deprecation, MadeBy};
 use schemas::identity;
 use uuid::Uuid;
 
@@ -40,6 +40,7 @@ const HOOK0_SIGNATURE: HeaderName = HeaderName::from_static("x-hook0-signature")
 const DELIVERY_ID: HeaderName = HeaderName::from_static("x-hookbus-delivery-id");
 const ATTEMPT: HeaderName = HeaderName::from_static("x-hookbus-attempt");
 const REPLAY: HeaderName = HeaderName::from_static("x-hookbus-replay");
+const BACKFILL: HeaderName = HeaderName::from_static("x-hookbus-backfill");
 /// RFC 9745.
 const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
 /// RFC 8594.
@@ -85,6 +86,9 @@ pub(crate) fn build(
     headers.insert(ATTEMPT, HeaderValue::from(delivery.hop.attempt));
     if let Some(made_by) = replayed_by(delivery) {
         headers.insert(REPLAY, made_by);
+    }
+    if delivery.generation.0.is_none() && delivery.made_by() == Some(MadeBy::Backfill.as_str()) {
+        headers.insert(BACKFILL, HeaderValue::from_static("true"));
     }
     if let Some(deprecation) = delivery.deprecation() {
         announce(&mut headers, deprecation);

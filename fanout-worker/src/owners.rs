@@ -7,13 +7,12 @@
 
 use std::sync::Arc;
 
-use catalog::Snapshot;
+use catalog::{Snapshot, acceptance};
 use schemas::control::Application;
 use schemas::ids::{ApplicationId, OrganizationId};
 use schemas::rejected::RejectReason;
-use uuid::Uuid;
-
 use sources::Rejection;
+use uuid::Uuid;
 
 /// Whose the topics are.
 #[derive(Clone, Copy, Debug)]
@@ -51,19 +50,10 @@ impl Owners {
         (topic, source): (&str, Option<OrganizationId>),
         id_or_uid: &str,
     ) -> Result<&'a Arc<Application>, Rejection> {
-        let is_id = Uuid::parse_str(id_or_uid).is_ok();
-        let found = match source {
-            Some(organization) => snapshot.application_in(organization, id_or_uid),
-            None if is_id => snapshot.applications_called(id_or_uid).next(),
-            None => snapshot.application_in(self.installation, id_or_uid),
-        };
-        // The control plane gives no id to a second organization; what another build wrote is not believed.
-        let is_theirs = |it: &&Arc<Application>| {
-            let retired = snapshot.retired_application(it.application_id);
-            retired.is_none_or(|retired| retired.organization_id == it.organization_id)
-        };
-        found.filter(is_theirs).ok_or_else(|| match source {
-            None if !is_id && snapshot.applications_called(id_or_uid).next().is_some() => Rejection::new(
+        let is_id = || Uuid::parse_str(id_or_uid).is_ok();
+        let found = acceptance::application(snapshot, (self.installation, source), id_or_uid);
+        found.ok_or_else(|| match source {
+            None if !is_id() && snapshot.applications_called(id_or_uid).next().is_some() => Rejection::new(
                 RejectReason::AmbiguousApplication,
                 format!(
                     "`{id_or_uid}` is a uid of another organization than {}, whose uids records of {topic} may name: name \

@@ -20,6 +20,7 @@ use crate::delivery::{Origin, RecordPlace};
 use crate::ids::{ApplicationId, DeliveryId, JobId, OrganizationId, SubscriptionId};
 use crate::murmur2::partition_for;
 
+mod backfill;
 mod owner;
 mod packed;
 mod rejections;
@@ -27,6 +28,7 @@ mod replays;
 mod words;
 mod written;
 
+pub use self::backfill::JobBackfill;
 pub use self::owner::JobOwner;
 pub use self::packed::PackedIds;
 pub use self::rejections::JobRejections;
@@ -100,6 +102,8 @@ pub enum JobSubject {
     Events(JobReplays),
     /// Rejected records.
     Rejections(JobRejections),
+    /// The past of one subscription.
+    Backfill(JobBackfill),
 }
 
 /// A delivery that is made once more.
@@ -187,6 +191,9 @@ pub struct JobProgress {
 /// What a job has done so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobCounts {
+    /// Records of topics that were read, where that is what the job does.
+    #[serde(default, skip_serializing_if = "backfill::is_zero")]
+    pub scanned: u64,
     /// Deliveries, dead letters or rejected records that were looked at.
     pub found: u64,
     /// Deliveries or decisions that were written.
@@ -296,7 +303,7 @@ impl JobDefinition {
     pub fn weight(&self) -> usize {
         const FIXED: usize = 512;
         let subject = match &self.subject {
-            JobSubject::Delivery(_) => 0,
+            JobSubject::Delivery(_) | JobSubject::Backfill(_) => 0,
             JobSubject::Event(of) => of.origin.topic.len(),
             JobSubject::Events(of) => of.weight(),
             JobSubject::Rejections(of) => of.weight(),
@@ -311,7 +318,7 @@ impl JobDefinition {
     /// Whether it may take long, so that those of one application take turns.
     #[must_use]
     pub fn is_bulk(&self) -> bool {
-        matches!(self.subject, JobSubject::DeadLetters(_) | JobSubject::Events(_) | JobSubject::Rejections(_))
+        !matches!(self.subject, JobSubject::Delivery(_) | JobSubject::Event(_))
     }
 
     /// Whose it is.

@@ -1,8 +1,10 @@
 //! Jobs: what is asked to be sent again, and how far that is.
 //!
-//! Asking stands beside it (`resend.rs`: single events and attempts, `replays.rs`: many events, `letters.rs`: dead letters, `rejections.rs`: rejected records); reading, pausing, resuming and
+//! Asking stands beside it (`resend.rs`: single events and attempts, `replays.rs`: many events, `letters.rs`: dead letters, `rejections.rs`: rejected records,
+//! `backfill.rs`: what a subscription has missed); reading, pausing, resuming and
 //! cancelling are the same for every kind.
 
+pub(super) mod backfill;
 mod estimates;
 pub(super) mod letters;
 pub(super) mod rejections;
@@ -35,8 +37,8 @@ use crate::state::App;
 /// Rows of a page that does not say how many.
 const USUAL: usize = 50;
 /// Kinds and states by their words.
-const KINDS: [JobKind; 5] =
-    [JobKind::Replay, JobKind::Retry, JobKind::Redrive, JobKind::Discard, JobKind::RetryRejected];
+const KINDS: [JobKind; 6] =
+    [JobKind::Replay, JobKind::Retry, JobKind::Redrive, JobKind::Discard, JobKind::RetryRejected, JobKind::Backfill];
 const STATES: [JobState; 7] = [
     JobState::Queued,
     JobState::Running,
@@ -57,7 +59,7 @@ pub(super) const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d
     params(
         ("application_id" = Option<String>, Query, description = "Id or uid; may be left out with an application's token", nullable = false),
         ("organization_id" = Option<String>, Query, description = "In place of an application: those of the organization that are no application's, id or uid", nullable = false),
-        ("kind" = Option<String>, Query, description = "Only those of this kind", pattern = "^(replay|retry|redrive|discard|retry_rejected)$", nullable = false),
+        ("kind" = Option<String>, Query, description = "Only those of this kind", pattern = "^(replay|retry|redrive|discard|retry_rejected|backfill)$", nullable = false),
         ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|waiting|paused|done|cancelled|failed)$", nullable = false),
         ("limit" = Option<u16>, Query, description = "Rows of a page, 50 unless said", minimum = 1, maximum = 1000, nullable = false),
         ("pagination_cursor" = Option<String>, Query, description = "Where the page begins: as the `Link` of the page before says", pattern = "^[0-9.a-f-]+$", max_length = 60, nullable = false),
@@ -305,7 +307,9 @@ fn without_time(subject: &JobSubject) -> JobSubject {
         JobSubject::Rejections(of) => {
             JobSubject::Rejections(schemas::jobs::JobRejections { to_ms: None, ..of.clone() })
         }
-        JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Events(_) => subject.clone(),
+        JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Events(_) | JobSubject::Backfill(_) => {
+            subject.clone()
+        }
     }
 }
 

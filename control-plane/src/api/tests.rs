@@ -22,6 +22,7 @@ use target::TargetPolicy;
 mod audit;
 mod audited;
 mod authorities;
+mod backfill;
 mod batch;
 mod bola;
 mod dry_run;

@@ -84,7 +84,10 @@ impl Estimator<'_> {
             let next = match &asked.subject {
                 JobSubject::DeadLetters(of) => self.letters(&job, of, &mut counted).await?,
                 JobSubject::Events(of) => self.replays(&job, of, &mut counted).await?,
-                JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Rejections(_) => None,
+                JobSubject::Delivery(_)
+                | JobSubject::Event(_)
+                | JobSubject::Rejections(_)
+                | JobSubject::Backfill(_) => None,
             };
             let Some(next) = next else { return Ok(counted.exact()) };
             let longest = if counted.looked_at >= EXACT { LONGEST } else { ANY };
@@ -110,7 +113,9 @@ impl Estimator<'_> {
                 let found = self.store.events(query).await.map_err(|error| error.to_string())?;
                 return Ok(found.rows.first().map(|event| event.accepted_ms));
             }
-            JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Rejections(_) => return Ok(None),
+            JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Rejections(_) | JobSubject::Backfill(_) => {
+                return Ok(None);
+            }
         };
         let found = self.store.facts(FactQuery { page, ..facts }).await.map_err(|error| error.to_string())?;
         Ok(found.rows.first().map(|fact| fact.stored_ms))
@@ -252,7 +257,7 @@ fn reached_ms(job: &KnownJob, cursor: &str) -> Option<i64> {
     match &job.definition.subject {
         JobSubject::DeadLetters(_) => letters::reached_ms(job, cursor),
         JobSubject::Events(_) => replays::reached_ms(job, cursor),
-        JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Rejections(_) => None,
+        JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Rejections(_) | JobSubject::Backfill(_) => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The next part of a job: what is written, and how far the job is then. Reads the catalog, the delivery log and Kafka; writes
 //! nothing.
 
+pub(super) mod backfill;
 mod in_order;
 pub(super) mod letters;
 mod part;
@@ -25,6 +26,7 @@ use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
 use uuid::Uuid;
 
+use self::backfill::{BackfillRules, Backfills};
 use self::part::{JobPart, ended_query};
 use super::cancelled;
 use super::known::KnownJob;
@@ -56,6 +58,7 @@ pub(super) struct Steps {
     rejected: RejectedReader,
     /// Of `control`, for what workers are told.
     store: Store,
+    backfills: Backfills,
     metrics: JobsMetrics,
 }
 
@@ -76,7 +79,7 @@ pub(super) enum StepOutcome {
 }
 
 /// What parts are made of.
-pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader);
+pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader, BackfillRules);
 
 /// Outputs that are left out: whom each is for, where it is a delivery.
 pub(super) type LeftOut = Vec<Option<SubscriptionId>>;
@@ -89,12 +92,13 @@ type NotNow = String;
 impl Steps {
     pub(super) fn new(
         deps: &Deps,
-        (log, accepted, rejected): ReadForJobs,
+        (log, accepted, rejected, rules): ReadForJobs,
         offsets: Offsets,
         (store, metrics): (Store, JobsMetrics),
     ) -> Self {
+        let backfills = Backfills::new(deps, rules);
         let (topics, catalog) = (deps.topics.clone(), deps.catalog.clone());
-        Self { topics, catalog, log, accepted, offsets, rejected, store, metrics }
+        Self { topics, catalog, log, accepted, offsets, rejected, backfills, store, metrics }
     }
 
     /// The next part of a job.
@@ -105,6 +109,7 @@ impl Steps {
             JobSubject::DeadLetters(of) => self.letters(&job, of).await,
             JobSubject::Events(of) => self.replays(&job, of).await,
             JobSubject::Rejections(of) => self.rejections(&job, of).await,
+            JobSubject::Backfill(of) => self.backfill(&job, of).await,
         };
         made.unwrap_or_else(StepOutcome::Later)
     }

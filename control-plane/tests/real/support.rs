@@ -201,6 +201,7 @@ fn config() -> ControlConfig {
         drain: Duration::from_secs(25),
         plans: BTreeMap::new(),
         cors_origins: Vec::new(),
+        dedup_window: Duration::from_secs(86_400),
         sources: chassis::config::SourcesConfig::default(),
         log: ControlLogConfig::none(),
         access_log: true,

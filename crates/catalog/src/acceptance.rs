@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use schemas::control::{Application, UnknownEventTypes};
 use schemas::event::StringMap;
+use schemas::ids::OrganizationId;
 use schemas::rejected::RejectReason;
+
+use uuid::Uuid;
 
 use crate::schema::Unfit;
 use crate::{EventType, Snapshot};
@@ -17,6 +20,26 @@ pub struct Unaccepted {
     pub reason: RejectReason,
     /// The sentence.
     pub detail: String,
+}
+
+/// The application that a record of a topic names. `installation`: whose uids records of `events` name; `source`: the organization of the
+/// source that the topic is of, none: it is `events`.
+#[must_use]
+pub fn application<'a>(
+    snapshot: &'a Snapshot,
+    (installation, source): (OrganizationId, Option<OrganizationId>),
+    id_or_uid: &str,
+) -> Option<&'a Arc<Application>> {
+    let found = match source {
+        Some(organization) => snapshot.application_in(organization, id_or_uid),
+        None if Uuid::parse_str(id_or_uid).is_ok() => snapshot.applications_called(id_or_uid).next(),
+        None => snapshot.application_in(installation, id_or_uid),
+    };
+    // The control plane gives no id to a second organization; what another build wrote is not believed.
+    found.filter(|it| {
+        let retired = snapshot.retired_application(it.application_id);
+        retired.is_none_or(|retired| retired.organization_id == it.organization_id)
+    })
 }
 
 /// The event's type, where it is declared.

@@ -14,6 +14,7 @@ use arc_swap::ArcSwapOption;
 use filter::{Filter, FilterError};
 use retry::{Preset, Schedule};
 use schemas::control::{self, BodyForm, DeliveryOrder, HurriedRetry};
+use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use vault::Vault;
@@ -201,6 +202,13 @@ impl Subscription {
     #[must_use]
     pub fn application(&self) -> ApplicationId {
         self.application
+    }
+
+    /// Whether an event's type and labels are what it listens to, as the index of all would say.
+    #[must_use]
+    pub fn listens_to(&self, event_type: &str, labels: &StringMap) -> bool {
+        let has = |(name, value): &(Arc<str>, Arc<str>)| labels.get(&**name).is_some_and(|given| **given == **value);
+        self.patterns.iter().any(|pattern| pattern.matches(event_type)) && self.labels.iter().all(has)
     }
 
     /// Whether it matches events.

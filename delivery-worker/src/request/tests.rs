@@ -276,6 +276,16 @@ fn a_replay_says_so() {
 }
 
 #[test]
+fn a_backfill_says_so_and_is_no_replay() {
+    let delivery = changed(&testing::delivery("evt_1", 1), header::MADE_BY, b"backfill");
+    let (headers, ..) = built(&delivery, |_, _| {}).unwrap();
+    assert_eq!(text(&headers, "x-hookbus-backfill"), "true");
+    assert!(!headers.contains_key("x-hookbus-replay"));
+    let (headers, ..) = built(&testing::delivery("evt_1", 1), |_, _| {}).unwrap();
+    assert!(!headers.contains_key("x-hookbus-backfill"));
+}
+
+#[test]
 fn a_ping_is_no_replay() {
     let made_by = Uuid::from_u128(7).to_string();
     let delivery = changed(&testing::delivery(&made_by, 1), header::GENERATION, made_by.as_bytes());

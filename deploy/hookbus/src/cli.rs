@@ -1,6 +1,7 @@
 //! The command line: one subcommand per role, and what a person needs around them.
 
 pub(crate) mod apply;
+pub(crate) mod backfill;
 pub(crate) mod doctor;
 pub(crate) mod fanout;
 pub(crate) mod jobs;
@@ -127,6 +128,9 @@ pub(crate) enum Command {
     /// Send many events again.
     #[command(after_help = jobs::REPLAY_HELP)]
     Replay(jobs::ReplaysArgs),
+    /// Give a subscription the events of before it was there.
+    #[command(after_help = backfill::BACKFILL_HELP)]
+    Backfill(backfill::BackfillArgs),
     /// What is being sent again, and how far that is.
     Job(jobs::JobArgs),
     /// Application secrets and service tokens.

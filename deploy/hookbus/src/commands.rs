@@ -4,6 +4,7 @@ pub(crate) mod acls;
 pub(crate) mod application;
 pub(crate) mod apply;
 pub(crate) mod audit;
+pub(crate) mod backfill;
 pub(crate) mod config;
 pub(crate) mod deadletters;
 pub(crate) mod demo;

@@ -111,6 +111,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::DeadLetters(args) => runtime()?.block_on(commands::deadletters::run(&args)),
         Command::Rejected(args) => runtime()?.block_on(commands::rejected::run(&args)),
         Command::Replay(args) => runtime()?.block_on(commands::replay::run(&args)),
+        Command::Backfill(args) => runtime()?.block_on(commands::backfill::run(&args)),
         Command::Job(args) => runtime()?.block_on(commands::job::run(&args)),
         Command::Token(args) => runtime()?.block_on(commands::token::run(&args)),
         Command::Audit(args) => {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A shard of the table that is being swept.
-const SWEPT: usize = 1_400_000;
+const SWEPT: usize = 1_700_000;
 
 fn id(number: u32) -> Hash {
     let mut id = [0; 16];

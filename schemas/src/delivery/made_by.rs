@@ -1,6 +1,6 @@
-//! What made a delivery that is not its event's first.
+//! What made a delivery, where that was not the fan-out as its event came.
 
-/// What made a delivery of a later generation.
+/// What made a delivery that is none of an event as it came: of a later generation, but for a backfill's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MadeBy {
     /// A ping: no event stands behind it.
@@ -11,6 +11,8 @@ pub enum MadeBy {
     Retry,
     /// A dead letter that is sent once more.
     Redrive,
+    /// A backfill: its event came before its subscription. It is the first, so it has no generation.
+    Backfill,
 }
 
 // === impl MadeBy ===
@@ -24,6 +26,7 @@ impl MadeBy {
             Self::Replay => "replay",
             Self::Retry => "retry",
             Self::Redrive => "redrive",
+            Self::Backfill => "backfill",
         }
     }
 }

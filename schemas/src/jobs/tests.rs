@@ -45,6 +45,7 @@ fn every_subject_is_read_as_it_was_written() {
             places: Some(vec![record]),
             ..JobRejections::default()
         }),
+        JobSubject::Backfill(JobBackfill { subscription_id: subscription, from_ms: Some(4), to_ms: None }),
         JobSubject::Rejections(JobRejections { reason: Some("unmapped".into()), to_ms: Some(8), ..Default::default() }),
         JobSubject::Events(JobReplays {
             outcomes: ReplayOutcome::ALL.into(),
@@ -60,6 +61,8 @@ fn every_subject_is_read_as_it_was_written() {
     let mut progress = JobProgress::begun(JobId(Uuid::from_u128(1)), 5);
     progress.counts.skip(JobSkip::Expired);
     progress.counts.skip(JobSkip::Expired);
+    assert!(!String::from_utf8(progress.encode().unwrap()).unwrap().contains("scanned"));
+    progress.counts.scanned = 7;
     assert_eq!(progress.counts.skipped["expired"], 2);
     assert_eq!(JobProgress::decode(&progress.encode().unwrap()).unwrap(), progress);
     let waiting = progress.clone().waiting("kafka does not answer");
@@ -71,7 +74,7 @@ fn every_subject_is_read_as_it_was_written() {
 
 #[test]
 fn a_kind_of_a_newer_build_is_passed_over_and_what_is_no_job_is_said() {
-    assert_eq!(JobDefinition::decode(br#"{"v":1,"kind":"backfill","subject":{"topic":"x"}}"#).unwrap(), None);
+    assert_eq!(JobDefinition::decode(br#"{"v":1,"kind":"levitate","subject":{"topic":"x"}}"#).unwrap(), None);
     for bad in [&b"{"[..], b"{}", br#"{"kind":"replay"}"#] {
         JobDefinition::decode(bad).unwrap_err();
     }

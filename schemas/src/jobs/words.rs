@@ -16,6 +16,8 @@ pub enum JobKind {
     Discard,
     /// Rejected records are planned again.
     RetryRejected,
+    /// A subscription gets events of before it was there.
+    Backfill,
     /// A newer build's.
     #[serde(other)]
     Unknown,
@@ -63,6 +65,8 @@ pub enum JobSkip {
     TooLarge,
     /// It was rejected behind the fan-out: it is no record of `events` and of no source.
     NoEvent,
+    /// Its subscription has got it already, or another event with the same id.
+    Existing,
 }
 
 // === impl JobKind ===
@@ -77,6 +81,7 @@ impl JobKind {
             Self::Redrive => "redrive",
             Self::Discard => "discard",
             Self::RetryRejected => "retry_rejected",
+            Self::Backfill => "backfill",
             Self::Unknown => "unknown",
         }
     }
@@ -122,6 +127,7 @@ impl JobSkip {
             Self::NotOpen => "not_open",
             Self::TooLarge => "too_large",
             Self::NoEvent => "no_event",
+            Self::Existing => "existing",
         }
     }
 }

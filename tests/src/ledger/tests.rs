@@ -70,6 +70,7 @@ fn hop(id: &str, attempt: u32, due_ms: i64) -> Hopped {
         identity: identity(id),
         subscription: SUBSCRIPTION,
         generation: Generation::default(),
+        is_backfilled: false,
         hop: Hop { attempt, due_ms, wait, ..Hop::first() },
         payload: 7,
         written_ms: due_ms,

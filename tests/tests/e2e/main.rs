@@ -1,6 +1,8 @@
 //! Hookbus end to end: real Kafka, every role a process, and after each test the ledger.
 
 #[cfg(test)]
+mod backfill;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod delivery;

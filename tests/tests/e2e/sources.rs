@@ -312,3 +312,29 @@ async fn processes_that_run_one_intake_each_share_the_work_and_go_on_without_eac
     sourced.arrived().await;
     sourced.end(&[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_comes_late_gets_the_records_of_before_too() {
+    let mut sourced = Sourced::start("source-backfill", json!({})).await;
+    sourced.write("orders", ids("a", 40)).await;
+    sourced.arrived().await;
+    let application = sourced.application.clone();
+    let late = sourced.pipeline.subscribe(&application, &["order.*"], json!({})).await.unwrap();
+    let path = format!("/subscriptions/{}/backfill", late.id);
+    let body = json!({ "from": "earliest" });
+    let job = sourced.pipeline.managed(Method::POST, &path, Some(&body), 202).await.unwrap();
+    sourced.write("orders", ids("b", 10)).await;
+    let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+    let is_done = || async {
+        let job = sourced.pipeline.managed(Method::GET, &path, None, 200).await.unwrap();
+        (job["state"] == "done").then_some(job)
+    };
+    let job = eventually("the backfill is done", SOON, is_done).await.unwrap();
+    let seen = sourced.pipeline.endpoint().wait_for(&late.path, 50, SOON).await.unwrap();
+    let arrived: BTreeSet<u64> = seen.iter().map(|request| request.body_hash).collect();
+    assert_eq!((seen.len(), arrived), (50, sourced.written.values().copied().collect()), "byte for byte: {job}");
+    assert!(seen.iter().all(|request| matches!(request.signature, Signature::Valid { .. })));
+    sourced.arrived().await;
+    written_once(&sourced.pipeline, 100).await;
+    sourced.pipeline.verdict(Expect::default(), SOON).await.unwrap();
+}

@@ -161,10 +161,15 @@ pub(super) fn period(filter: &mut Fields) -> Result<(Option<i64>, Option<i64>), 
 }
 
 fn moment(fields: &mut Fields, name: &str) -> Result<Option<i64>, Problem> {
-    let Some(text) = fields.kept_text(name, 1..=50)? else { return Ok(None) };
+    let text = fields.kept_text(name, 1..=50)?;
+    text.map(|text| moment_of(fields, name, &text)).transpose()
+}
+
+/// The time that a field says, Unix ms.
+pub(super) fn moment_of(fields: &Fields, name: &str, text: &str) -> Result<i64, Problem> {
     let parsed: Result<Timestamp, _> = text.parse();
     let wrong = |_error| fields.wrong(name, "must be a time with zone, as in RFC 3339");
-    Ok(Some(parsed.map_err(wrong)?.as_millisecond()))
+    Ok(parsed.map_err(wrong)?.as_millisecond())
 }
 
 async fn is_any_open(store: &dyn DeliveryStore, application: ApplicationId, ids: &[Uuid]) -> Result<bool, Problem> {

@@ -56,6 +56,10 @@ pub(in crate::api) struct JobShown {
     /// does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting_for: Option<String>,
+    /// How much of the topics a backfill has read, of 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, maximum = 100)]
+    percent: Option<u8>,
 }
 
 /// What a job does.
@@ -73,6 +77,8 @@ pub(in crate::api) enum JobKindShown {
     Discard,
     /// Rejected records are planned again.
     RetryRejected,
+    /// A subscription gets events of before it was there.
+    Backfill,
 }
 
 /// Where a job stands.
@@ -105,8 +111,12 @@ pub(in crate::api) struct JobCountsShown {
     /// Deliveries, decisions or rejected records that were written.
     written: u64,
     /// Those that were left out, by why: `expired`, `erased`, `disabled`, `deleted`, `already_delivered`, `not_open`,
-    /// `too_large`, `no_event`.
+    /// `too_large`, `no_event`, `existing`.
     skipped: BTreeMap<String, u64>,
+    /// Of a backfill: records of topics that were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    scanned: Option<u64>,
 }
 
 /// Whose attempt is made once more.
@@ -319,6 +329,7 @@ impl JobShown {
             JobSubject::Event(of) => of.subscription_id,
             JobSubject::DeadLetters(of) => of.subscription_id,
             JobSubject::Events(of) => of.subscription_id,
+            JobSubject::Backfill(of) => Some(of.subscription_id),
             JobSubject::Rejections(_) => None,
         };
         let application = match definition.owner() {
@@ -341,12 +352,14 @@ impl JobShown {
                 found: counts.found,
                 written: counts.written,
                 skipped: counts.skipped.clone(),
+                scanned: (definition.kind == JobKind::Backfill).then_some(counts.scanned),
             }),
             subscription_id: subscription.map(|id| id.0),
             detail: progress.and_then(|progress| progress.detail.clone()),
             waiting_for: progress
                 .filter(|_| job.state() == JobState::Waiting)
                 .and_then(|progress| progress.waiting_for.clone()),
+            percent: job.percent(),
         }
     }
 }
@@ -360,6 +373,7 @@ impl JobKindShown {
             JobKind::Redrive => Self::Redrive,
             JobKind::Discard => Self::Discard,
             JobKind::RetryRejected => Self::RetryRejected,
+            JobKind::Backfill => Self::Backfill,
         }
     }
 }

@@ -312,6 +312,8 @@ fn jobs(things: &Things) -> Vec<Row> {
         post("requestAttempts.retry", 404, format!("/request_attempts/{}/retry", things.attempt)).body(own.clone()),
         post("events.replay", 404, format!("/events/{}/replay", things.event)).body(own),
         post("replays.create", 202, "/replays".into()).body(unmatched),
+        post("subscriptions.backfill", 202, format!("/subscriptions/{}/backfill", things.subscription))
+            .body(value!({"from": "earliest"})),
         post("deadLetters.redrive", 202, "/dead_letters:redrive".into()).body(all),
         post("deadLetters.discard", 202, "/dead_letters:discard".into()).body(discarded),
     ]

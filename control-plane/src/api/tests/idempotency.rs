@@ -12,7 +12,7 @@ type Exchanged = (u16, http::HeaderMap, Value);
 
 impl Api {
     /// A `POST` with a key.
-    async fn keyed(&self, token: &str, key: &str, path: &str, body: Option<&Value>) -> Exchanged {
+    pub(super) async fn keyed(&self, token: &str, key: &str, path: &str, body: Option<&Value>) -> Exchanged {
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("/api/v1{path}"))

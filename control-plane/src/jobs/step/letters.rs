@@ -148,7 +148,8 @@ impl Steps {
                     JobSubject::Delivery(_)
                     | JobSubject::Event(_)
                     | JobSubject::Events(_)
-                    | JobSubject::Rejections(_) => "",
+                    | JobSubject::Rejections(_)
+                    | JobSubject::Backfill(_) => "",
                 };
                 let by = (asked.created_by.as_str(), why);
                 part.write(discarded(attempts, (&dead, event.as_ref()), by, now_ms).map_err(unencoded)?);

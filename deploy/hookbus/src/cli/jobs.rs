@@ -37,7 +37,7 @@ pub(crate) enum JobCommand {
         /// Those of an organization that are no application's, by its id or uid.
         #[arg(long, value_name = "ORGANIZATION", conflicts_with = "application")]
         organization: Option<String>,
-        /// Only those of this kind: `replay`, `retry`, `redrive`, `discard`, `retry_rejected`.
+        /// Only those of this kind: `replay`, `retry`, `redrive`, `discard`, `retry_rejected`, `backfill`.
         #[arg(long)]
         kind: Option<String>,
         /// Only those that stand so: `queued`, `running`, `paused`, `done`, `cancelled`, `failed`.

@@ -137,6 +137,8 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
         for watched in [Role::Fanout, Role::Delivery] {
             grants.add(Resource::Group, config.kafka.group(watched), NamePattern::Literal, &["Describe"]);
         }
+        // A backfill waits until the fan-out has read what was there before.
+        grants.add(Resource::Group, config.kafka.sources_group(), NamePattern::Literal, &["Describe"]);
     }
     grants.acls
 }

@@ -15,6 +15,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     ("kind", "kind"),
     ("state", "state"),
     ("waiting for", "waiting_for"),
+    ("percent", "percent"),
     ("counts", "counts"),
     ("created", "created_at"),
     ("ended", "ended_at"),

@@ -42,6 +42,6 @@ fn without_a_window_every_event_is_a_new_one_and_nothing_is_remembered() {
         assert_eq!(world.plan(0, at(offset, "a", -9_000)), EventVerdict::Matched(1));
     }
     let (outputs, _) = world.commit();
-    assert_eq!((outputs["hookbus.deliveries"].len(), outputs.get("hookbus.seen")), (3, None));
+    assert_eq!((outputs["hookbus.deliveries"].len(), outputs.contains_key("hookbus.seen")), (3, false));
     assert_eq!(world.identities.len(), 0);
 }

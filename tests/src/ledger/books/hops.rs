@@ -1,6 +1,6 @@
 //! Deliveries on their way: on `deliveries`, and in delay topics.
 
-use schemas::delivery::{Delivery, Hop};
+use schemas::delivery::{Delivery, Hop, MadeBy};
 use schemas::identity::EventIdentity;
 use schemas::ids::{DeliveryId, Generation, SubscriptionId};
 use schemas::record::Record;
@@ -18,6 +18,8 @@ pub struct Hopped {
     pub subscription: SubscriptionId,
     /// What made it.
     pub generation: Generation,
+    /// A backfill made it: the fan-out did not match it.
+    pub is_backfilled: bool,
     /// Attempt and due time.
     pub hop: Hop,
     /// [`body_hash`] of its payload.
@@ -55,6 +57,7 @@ impl Hopped {
             },
             subscription: delivery.subscription,
             generation: delivery.generation,
+            is_backfilled: delivery.made_by() == Some(MadeBy::Backfill.as_str()),
             hop: delivery.hop,
             payload: body_hash(&delivery.payload),
             written_ms: record.timestamp_ms,
