@@ -12,7 +12,8 @@ pub(super) fn has_copies(job: &KnownJob) -> bool {
     let has_written = job.progress.as_ref().is_some_and(|progress| progress.counts.written > 0);
     let is_sent = match job.definition.kind {
         JobKind::Replay | JobKind::Retry | JobKind::Redrive => true,
-        JobKind::Discard | JobKind::RetryRejected | JobKind::Unknown => false,
+        // What a backfill writes is what the fan-out would have written, and nothing tells it from that.
+        JobKind::Backfill | JobKind::Discard | JobKind::RetryRejected | JobKind::Unknown => false,
     };
     is_sent && has_written
 }
@@ -89,7 +90,12 @@ mod tests {
             has_copies(&KnownJob { definition, progress: Some(progress) })
         };
         assert!(of(JobKind::Replay, 1) && of(JobKind::Redrive, 7) && of(JobKind::Retry, 1));
-        assert!(!of(JobKind::Redrive, 0) && !of(JobKind::Discard, 7) && !of(JobKind::RetryRejected, 7));
+        assert!(
+            !of(JobKind::Redrive, 0)
+                && !of(JobKind::Backfill, 7)
+                && !of(JobKind::Discard, 7)
+                && !of(JobKind::RetryRejected, 7)
+        );
         assert!(!has_copies(&KnownJob::asked(definition(1, 1))), "it has not begun");
     }
 }

@@ -69,6 +69,11 @@ impl JobPart {
         self
     }
 
+    /// Records so far.
+    pub(super) fn outputs(&self) -> usize {
+        self.outputs.len()
+    }
+
     pub(super) fn write(&mut self, record: OutRecord) {
         self.bytes += record.size();
         self.outputs.push(record);

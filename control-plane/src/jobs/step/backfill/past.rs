@@ -180,7 +180,7 @@ impl Steps {
         (known, limit): (&mut KnownDeliveries, usize),
     ) -> WrittenPast {
         for FoundEvent { offset, before, event } in found.events {
-            if part.outputs.len() >= limit || part.bytes >= BYTES {
+            if part.outputs() >= limit || part.bytes >= BYTES {
                 // The next part begins with it.
                 return WrittenPast { position: offset, scanned: before };
             }
