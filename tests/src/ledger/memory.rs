@@ -21,7 +21,7 @@ const QUEUED: u64 = 32 * MIB;
 /// `fetch.message.max.bytes`: of one partition in one answer, at most [`FETCHED`] in all.
 const FETCHED_PARTITION: u64 = MIB;
 /// `fetch.max.bytes` of a poller.
-const FETCHED: u64 = 16 * MIB;
+const FETCHED: u64 = 7 * MIB;
 /// What a poller holds of a partition beyond its credit, and how many records as a multiple of it.
 const HELD: u64 = 4 * MIB;
 const HELD_RECORDS: u64 = 4;
