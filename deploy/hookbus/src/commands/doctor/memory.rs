@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn every_bound_counts_and_a_limit_below_their_sum_is_told() {
         let mut config = Config::for_tests();
-        let parts = |config: &Config, role| super::parts(config, role, Intakes::Both);
+        let parts = |config: &Config, role| parts(config, role, Intakes::Both);
         let sum = |config: &Config, role| parts(config, role).iter().map(|(_, bytes)| bytes).sum::<u64>();
         let before = sum(&config, Role::Delivery);
         config.delivery.queue_bytes += 5;
