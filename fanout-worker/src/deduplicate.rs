@@ -14,7 +14,6 @@
 //! knows its time to the millisecond: an application may ask for a shorter window than the worker's. That time is the one of the
 //! partition's newest record when it was accepted, as the window's edge is.
 
-mod held;
 mod table;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,7 +24,6 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use schemas::seen::Hash;
 
-pub(crate) use self::held::{Held, Remembered};
 use self::table::{Stand, Table};
 use crate::config::{BUDGET_PARTS, WINDOW_PARTS};
 
@@ -139,10 +137,33 @@ impl Identities {
 // === impl Seen ===
 
 impl Seen {
+    /// Whether a record of this time repeats an identity that was accepted inside the window before it: the worker's, or a shorter
+    /// one, ms. The window moves on to that time.
+    pub(crate) fn is_repeat(&mut self, id: &Hash, at_ms: i64, shorter_ms: Option<i64>) -> bool {
+        let mut inner = self.identities.inner.lock();
+        inner.advance(self.number, at_ms);
+        let Some(accepted_ms) = inner.accepted_ms(&self.key(id)) else { return false };
+        let is_inside = |window_ms| inner.newest_ms(self.number).saturating_sub(accepted_ms) <= window_ms;
+        shorter_ms.is_none_or(is_inside)
+    }
+
+    /// Whether a record of this time is older than the window, the worker's or a shorter one: identities of its time may have been
+    /// accepted and forgotten.
+    pub(crate) fn is_beyond(&self, at_ms: i64, shorter_ms: Option<i64>) -> bool {
+        let inner = self.identities.inner.lock();
+        let window_ms = shorter_ms.map_or(inner.limits.window_ms, |shorter_ms| shorter_ms.min(inner.limits.window_ms));
+        at_ms < inner.newest_ms(self.number).saturating_sub(window_ms)
+    }
+
     /// Whether the identity is remembered.
     #[cfg(test)]
     pub(crate) fn contains(&self, id: &Hash) -> bool {
         self.identities.inner.lock().accepted_ms(&self.key(id)).is_some()
+    }
+
+    /// The identity of a record of this time was accepted.
+    pub(crate) fn insert(&mut self, id: Hash, at_ms: i64) {
+        self.insert_all(std::iter::once((id, at_ms)));
     }
 
     /// The identities of records of these times were accepted, one after the other.
@@ -218,20 +239,6 @@ impl Inner {
         while let Some(expired) = partition.buckets.pop_front_if(|bucket| bucket.newest_ms < horizon) {
             self.alive.forget(&expired);
         }
-    }
-
-    /// Whether a record of a partition and this time repeats an identity; the window moves on to that time.
-    fn is_repeat(&mut self, (number, key): (u32, &Hash), at_ms: i64, shorter_ms: Option<i64>) -> bool {
-        self.advance(number, at_ms);
-        let Some(accepted_ms) = self.accepted_ms(key) else { return false };
-        let is_inside = |window_ms| self.newest_ms(number).saturating_sub(accepted_ms) <= window_ms;
-        shorter_ms.is_none_or(is_inside)
-    }
-
-    /// Whether a record of a partition and this time is older than the window.
-    fn is_beyond(&self, number: u32, at_ms: i64, shorter_ms: Option<i64>) -> bool {
-        let window_ms = shorter_ms.map_or(self.limits.window_ms, |shorter_ms| shorter_ms.min(self.limits.window_ms));
-        at_ms < self.newest_ms(number).saturating_sub(window_ms)
     }
 
     /// When an identity was accepted, by the time of its partition; none: it is not remembered.

@@ -31,7 +31,7 @@ use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 
 use crate::config::{KEPT_CANDIDATES, UNDECLARED_PERIOD};
-use crate::deduplicate::Remembered;
+use crate::deduplicate::Seen;
 use crate::expand::{Accepted, Expander, Place, RejectedOf, SAME_ID, SAME_PLACE};
 use crate::filter::{Failure, Filtered, Filters};
 use crate::intake::{SourceTurn, failure};
@@ -79,7 +79,7 @@ pub(crate) struct Turn<'a> {
     /// Who receives what.
     pub(crate) catalog: &'a Catalog,
     /// What the partition accepted before.
-    pub(crate) seen: &'a mut (dyn Remembered + 'a),
+    pub(crate) seen: &'a mut Seen,
     /// The source that the partition is of; none: it is one of `events`.
     pub(crate) source: Option<SourceTurn<'a>>,
     /// What it is where it was retried.
@@ -281,9 +281,6 @@ impl Planner {
             is_to_be_declared: selected.is_to_be_declared,
             written: turn.written,
         };
-        if self.subscriptions.len() > EXPANDED_AT_ONCE || self.subscriptions.iter().any(|it| it.has_filter()) {
-            turn.seen.release();
-        }
         self.receivers(turn, accepted, place, facts)
     }
 

@@ -27,10 +27,15 @@ impl Gateway {
         self.count_events_refused(caller, count);
     }
 
-    /// The same of a batch: what it had over the rate counts as well. Its head alone was no reason not to read all of it.
+    /// The same of a batch. What it had over the rate counts as one: it was read in vain, and who sends it again in batches keeps to the
+    /// rate all the same.
     pub(crate) fn count_refused_of_batch<'r>(&self, caller: Caller, refused: impl IntoIterator<Item = &'r Refused>) {
-        let counts = |refused: &&Refused| problem::is_senders_own(refused) || problem::is_over_rate(refused);
-        self.count_events_refused(caller, refused.into_iter().filter(counts).count());
+        let (mut own, mut is_over_rate) = (0, false);
+        for refused in refused {
+            own += usize::from(problem::is_senders_own(refused));
+            is_over_rate |= problem::is_over_rate(refused);
+        }
+        self.count_events_refused(caller, own + usize::from(is_over_rate));
     }
 
     fn count_events_refused(&self, caller: Caller, count: usize) {

@@ -11,7 +11,9 @@ use crate::store::{Change, Decision, Moment};
 pub(super) fn has_copies(job: &KnownJob) -> bool {
     let has_written = job.progress.as_ref().is_some_and(|progress| progress.counts.written > 0);
     let is_sent = match job.definition.kind {
-        JobKind::Replay | JobKind::Retry | JobKind::Redrive => true,
+        JobKind::Replay | JobKind::Retry => true,
+        // Its letter is said to be redriven with the copy: one that ended so would be neither sent nor open again.
+        JobKind::Redrive => false,
         // What a backfill writes is what the fan-out would have written, and nothing tells it from that.
         JobKind::Backfill | JobKind::Discard | JobKind::RetryRejected | JobKind::Unknown => false,
     };
@@ -89,9 +91,9 @@ mod tests {
             let definition = Arc::new(JobDefinition { kind, ..definition(1, 1) });
             has_copies(&KnownJob { definition, progress: Some(progress) })
         };
-        assert!(of(JobKind::Replay, 1) && of(JobKind::Redrive, 7) && of(JobKind::Retry, 1));
+        assert!(of(JobKind::Replay, 1) && of(JobKind::Retry, 1) && !of(JobKind::Replay, 0));
         assert!(
-            !of(JobKind::Redrive, 0)
+            !of(JobKind::Redrive, 7)
                 && !of(JobKind::Backfill, 7)
                 && !of(JobKind::Discard, 7)
                 && !of(JobKind::RetryRejected, 7)

@@ -132,6 +132,8 @@ impl Steps {
 
     /// A part of a job that may have only so much under way. The log has to be current, and still the same once the part is made.
     async fn bounded(&self, store: &dyn DeliveryStore, job: &KnownJob) -> Result<JobPart, NotNow> {
+        let days = store.days().await.map_err(|error| error.to_string())?;
+        let job = &part::with_known_days(job, days.iter().map(|it| it.day).min());
         let ended = store.ended(ended_query(job)).await.map_err(|error| error.to_string())?;
         Ok(JobPart::of(job).bounded(ended, job.definition.rate_per_second, clock::now_ms()))
     }

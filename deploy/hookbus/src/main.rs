@@ -40,12 +40,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// What the allocator is told: the first byte of its options. By default all that is free goes back to the system within ten seconds, to
 /// be mapped and cleared again for the next batches: clearing pages was a sixth of the fan-out. A minute is longer than a worker
 /// waits between two bursts. What has 8 MiB and more still goes back at once: kept, buffers of fetched batches took the fan-out
-/// to 1.4 times what its configuration allows, with events of 100 KiB. Huge pages, where the system gives them to who asks: records,
-/// lists and identities lie over more memory than a processor knows the pages of, and looking these up was 9 % of the fan-out.
+/// to 1.4 times what its configuration allows, with events of 100 KiB.
 #[expect(unsafe_code, reason = "the allocator looks for its options under this name before `main`")]
 // SAFETY: nothing else has this name, and what the allocator reads is a pointer to text that ends with NUL.
 #[unsafe(export_name = "malloc_conf")]
-static ALLOCATOR_OPTIONS: &u8 = &c"dirty_decay_ms:60000,thp:always".to_bytes_with_nul()[0];
+static ALLOCATOR_OPTIONS: &u8 = &c"dirty_decay_ms:60000".to_bytes_with_nul()[0];
 
 /// Wrong usage, as `sysexits.h` numbers it.
 const USAGE: u8 = 64;

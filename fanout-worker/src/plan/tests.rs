@@ -19,7 +19,7 @@ use stage::{BatchLimits, Entry, Order, Outbox};
 use uuid::Uuid;
 
 use super::*;
-use crate::deduplicate::{Identities, Limits, Seen};
+use crate::deduplicate::{Identities, Limits};
 use crate::remember::add_seen;
 
 mod filtered;

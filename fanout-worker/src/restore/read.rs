@@ -228,7 +228,7 @@ mod tests {
     use schemas::record::Headers;
 
     use super::*;
-    use crate::deduplicate::{Limits, Remembered};
+    use crate::deduplicate::Limits;
 
     fn record(key: &str, accepted_ms: i64, ids: &[seen::Hash]) -> Record {
         let mut headers = Headers::builder(1, 32);

@@ -9,7 +9,6 @@ use stage::{Entry, Now, Turn};
 
 use super::FanoutWork;
 use crate::config::PLAN_STEP;
-use crate::deduplicate::Held;
 use crate::plan::{self, Note, Planned};
 
 // === impl FanoutWork ===
@@ -23,17 +22,14 @@ impl FanoutWork {
             return true;
         }
         let (mut gives_way, mut has_moved, mut now) = (false, false, instant());
-        let identities = self.restorer.identities.clone();
-        let mut held = identities.hold();
         while !turn.is_full()
             && !gives_way
             && let Some((lease, record)) = self.queue.pop()
         {
-            if let Some(planned) = self.plan_record((turn.now, &mut held), &lease, record, (now, &is_over)) {
+            if let Some(planned) = self.plan_record(turn.now, &lease, record, (now, &is_over)) {
                 let (moved, gave_way) = self.place(turn, lease, planned);
                 (has_moved, gives_way) = (has_moved || moved, gave_way);
             }
-            held.give_way();
             now = instant();
             gives_way |= now.saturating_duration_since(begin) > PLAN_STEP;
         }
@@ -52,12 +48,12 @@ impl FanoutWork {
     /// What becomes of a record; nothing of one that nobody plans, or not yet.
     fn plan_record(
         &mut self,
-        (at, held): (Now, &mut Held<'_>),
+        at: Now,
         lease: &Lease,
         record: Record,
         (now, is_over): (Instant, &dyn Fn() -> bool),
     ) -> Option<Planned> {
-        let mut seen = held.of(self.seen.get_mut(&lease.epoch)?);
+        let seen = self.seen.get_mut(&lease.epoch)?;
         let (epoch, offset) = (lease.epoch, record.offset);
         self.planner.use_room(epoch);
         let written = self.cursors.of(epoch, offset);
@@ -74,7 +70,7 @@ impl FanoutWork {
         };
         let (catalog, retried, now_ms) = (&self.catalog, retried.as_ref(), at.wall_ms);
         let written = written.or_else(|| retried?.written());
-        let mut against = plan::Turn { catalog, seen: &mut seen, source, retried, written, now_ms, now, is_over };
+        let mut against = plan::Turn { catalog, seen, source, retried, written, now_ms, now, is_over };
         Some(self.planner.plan(&mut against, lease, record))
     }
 

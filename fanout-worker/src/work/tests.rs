@@ -12,7 +12,7 @@ use schemas::topics::TopicSettings;
 use stage::{BatchLimits, Order, Outbox, Slow, StageError};
 
 use super::*;
-use crate::deduplicate::{Identities, Limits, Remembered};
+use crate::deduplicate::{Identities, Limits};
 use crate::owners::Owners;
 use crate::weigh::EventLimits;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::SubscriptionId;
 
 /// Subscriptions that are told apart; beyond it all are counted together.
-pub const MAX_GOALS: usize = 256;
+pub const MAX_GOALS: usize = 32;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,8 @@ use http::StatusCode;
 use schemas::jobs::{JobBackfill, JobKind, JobSubject};
 use schemas::problem::{Code, ProblemId};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, SchemaType};
+use utoipa::openapi::{KnownFormat, SchemaFormat, Type};
 
 use super::letters::moment_of;
 use super::{JobShown, ask, definition, rate};
@@ -29,7 +31,7 @@ pub(in crate::api) struct BackfillPost {
     #[schema(nullable = false, min_length = 1, max_length = 200)]
     application_id: Option<String>,
     /// `earliest`, for whatever Kafka holds, or a time: events that were accepted then or later.
-    #[schema(min_length = 1, max_length = 50)]
+    #[schema(schema_with = from_schema)]
     from: String,
     /// Only events that were accepted at this time or earlier.
     #[schema(nullable = false, format = DateTime)]
@@ -37,6 +39,17 @@ pub(in crate::api) struct BackfillPost {
     /// Deliveries that are written in a second, 100 unless said.
     #[schema(minimum = 1, maximum = 10_000)]
     rate_per_second: Option<u32>,
+}
+
+/// Either text, and nothing else: what the document lets pass is no mistake.
+fn from_schema() -> AnyOfBuilder {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let time = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    AnyOfBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some("`earliest`, for whatever Kafka holds, or a time: events that were accepted then or later."))
+        .item(text().enum_values(Some([EARLIEST])))
+        .item(time)
 }
 
 /// Give a subscription the past

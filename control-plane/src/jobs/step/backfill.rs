@@ -72,6 +72,17 @@ pub(super) struct Backfills {
     known: Mutex<BTreeMap<JobId, KnownDeliveries>>,
 }
 
+/// Who makes events of the records of a topic.
+#[derive(Debug)]
+enum TopicReader {
+    /// It is `events`.
+    Events,
+    /// A source, of this organization.
+    Source(OrganizationId, Box<Mapping>),
+    /// Nobody any more.
+    Nobody,
+}
+
 /// Who gets it.
 #[derive(Clone, Debug)]
 struct PastReceiver {
@@ -203,7 +214,10 @@ impl Steps {
 
     /// Whether the fan-out has passed all that was noted; an error says what it has not.
     async fn is_passed(&self, cursor: &BackfillCursor) -> Result<(), NotNow> {
-        let (own, theirs): (Vec<&str>, Vec<&str>) = cursor.topics().partition(|topic| self.accepted.is_own(topic));
+        let (own, mut theirs): (Vec<&str>, Vec<&str>) = cursor.topics().partition(|topic| self.accepted.is_own(topic));
+        // What nobody reads any more is passed by nobody.
+        let sources = self.catalog.sources();
+        theirs.retain(|topic| source_of_topic(&sources, topic).is_some());
         let Backfills { connection, events_group, sources_group, .. } = &self.backfills;
         for (group, topics) in [(events_group, own), (sources_group, theirs)] {
             if topics.is_empty() {
@@ -230,16 +244,20 @@ impl Steps {
         Ok(id.and_then(|id| source.begins(&partition.topic, id, partition.partition).offset))
     }
 
-    /// The source that reads a topic now, compiled; none: it is `events`. An error: nothing of the topic is an event now.
-    fn mapping_of(&self, topic: &str) -> Result<Option<(OrganizationId, Mapping)>, ()> {
+    /// Who reads a topic now. An error: its source does, and not at the moment.
+    fn reader_of(&self, topic: &str) -> Result<TopicReader, NotNow> {
         if self.accepted.is_own(topic) {
-            return Ok(None);
+            return Ok(TopicReader::Events);
         }
         let sources = self.catalog.sources();
-        let source = source_of_topic(&sources, topic).filter(|source| source.is_enabled).ok_or(())?;
+        let Some(source) = source_of_topic(&sources, topic) else { return Ok(TopicReader::Nobody) };
+        if !source.is_enabled {
+            return Err(format!("the source of {topic} is disabled"));
+        }
         // One that a newer build wrote is nothing to this one.
-        let mapping = Mapping::compile(source).map_err(drop)?;
-        Ok(Some((source.organization_id, mapping)))
+        let mapping =
+            Mapping::compile(source).map_err(|_faults| format!("this build cannot read the source of {topic}"))?;
+        Ok(TopicReader::Source(source.organization_id, Box::new(mapping)))
     }
 }
 

@@ -1,11 +1,12 @@
 //! A part of a job that is being put together: what is written, and how far the job is once it is. Pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chassis::clock;
 use delivery_log::{Day, EndedOnDay, EndedQuery};
 use schemas::ids::SubscriptionId;
-use schemas::jobs::{JobProgress, JobSkip, JobState};
+use schemas::jobs::{JobProgress, JobSkip, JobState, JobWritten};
 use schemas::record::OutRecord;
 
 use super::{NotNow, StepOutcome};
@@ -33,6 +34,20 @@ pub(super) struct PartMark {
     goals: usize,
     bytes: usize,
     progress: JobProgress,
+}
+
+/// The job as the log can tell how much of it is under way, whose first day is this: what ended on days that it has given up is told by
+/// nobody any more, so all of what was written before counts as ended. At worst once as much is under way as may be, and once again.
+pub(super) fn with_known_days(job: &KnownJob, first: Option<Day>) -> KnownJob {
+    let mut job = job.clone();
+    let (Some(first), Some(progress)) = (first, job.progress.as_mut()) else { return job };
+    let settled = progress.written().ended_to_day().and_then(Day::numbered);
+    if settled.map_or(Day::of(progress.started_ms), Day::next) < first {
+        let mut written = JobWritten::default();
+        written.settle(first.minus(1).number(), 0, &BTreeMap::new());
+        progress.written_to = Some(written);
+    }
+    job
 }
 
 /// What of a job is to be known to have ended, before more of it is written.
@@ -159,7 +174,6 @@ impl JobPart {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use schemas::record::Headers;
@@ -226,10 +240,33 @@ mod tests {
     }
 
     #[test]
+    fn what_ended_on_days_that_the_log_has_given_up_holds_no_job() {
+        let (mut job, today) = (KnownJob::asked(definition(1, 1)), Day::of(NOW_MS));
+        let begun = JobProgress::begun(job.definition.job_id, NOW_MS - 40 * 86_400_000);
+        let mut written = JobWritten::default();
+        (0..500).for_each(|_| written.add(SubscriptionId(Uuid::from_u128(1))));
+        job.progress = Some(JobProgress { written_to: Some(written), ..begun });
+        part(&mut job.clone(), 9, Vec::new()).unwrap_err();
+        let mut known = with_known_days(&job, Some(today.minus(30)));
+        assert_eq!(part(&mut known, 600, Vec::new()), Ok(500));
+        // Once.
+        let mut known = with_known_days(&known, Some(today.minus(30)));
+        part(&mut known, 9, Vec::new()).unwrap_err();
+        // One that an older build ran has written for nobody knows whom.
+        let mut untold = job.clone();
+        let progress = job.progress.clone().unwrap();
+        let counts = schemas::jobs::JobCounts { written: 10_000, ..progress.counts.clone() };
+        untold.progress = Some(JobProgress { written_to: None, counts, ..progress });
+        assert_eq!(part(&mut with_known_days(&untold, Some(today.minus(30))), 9, Vec::new()), Ok(9));
+        // What began on a day that the log has is bounded as ever.
+        part(&mut with_known_days(&job, Some(today.minus(40))), 9, Vec::new()).unwrap_err();
+    }
+
+    #[test]
     fn a_job_that_waits_writes_down_what_ended_on_a_day_that_is_over() {
         let (mut job, today) = (KnownJob::asked(definition(1, 1)), Day::of(NOW_MS));
         let begun = JobProgress::begun(job.definition.job_id, NOW_MS - 86_400_000);
-        let mut written = schemas::jobs::JobWritten::default();
+        let mut written = JobWritten::default();
         (0..600).for_each(|_| written.add(SubscriptionId(Uuid::from_u128(1))));
         job.progress = Some(JobProgress { written_to: Some(written), ..begun });
         assert_eq!(ended_query(&job).since, today.minus(2));

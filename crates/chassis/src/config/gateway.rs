@@ -137,7 +137,7 @@ const KEYS: &[Key] = &[
         effect: "Events per second over all replicas, with a burst of one second: of all applications of an organization \
                  together where neither they nor it have a limit; where the organization has one, of each application \
                  without one. 0 is no limit. Beyond it 429 `RateLimited`. As many may be refused, whose bodies were read all \
-                 the same, with what a batch has over the rate; what one request has beyond that is owed, up to 10 s of it.",
+                 the same, with what a batch has over the rate as one; what one request has beyond that is owed, up to 10 s of it.",
     },
     Key {
         path: "gateway.quota_per_day",

@@ -17,7 +17,7 @@ use super::cursor::{BackfillCursor, NextRange};
 use super::existing::{KnownDeliveries, TooMany};
 use super::look::{LookedAt, PastEvent, PastRules, SchemasAtHand};
 use super::read::RangeReader;
-use super::{PastReceiver, followed};
+use super::{PastReceiver, TopicReader, followed};
 use crate::jobs::known::KnownJob;
 use crate::jobs::step::letters::{BYTES, MOST, seconds};
 use crate::jobs::step::{JobPart, NotNow, StepOutcome, Steps};
@@ -73,8 +73,12 @@ impl Steps {
         mut cursor: BackfillCursor,
     ) -> Result<StepOutcome, NotNow> {
         let Some(range) = cursor.next() else { return Ok(part.ended()) };
-        let (from, source) = (self.first_of(&range).await?, self.mapping_of(&range.partition.topic));
-        let (Some(from), Ok(source)) = (from, source) else {
+        let source = match self.reader_of(&range.partition.topic)? {
+            TopicReader::Events => Some(None),
+            TopicReader::Source(organization, mapping) => Some(Some((organization, *mapping))),
+            TopicReader::Nobody => None,
+        };
+        let (Some(from), Some(source)) = (self.first_of(&range).await?, source) else {
             // The topic, or who reads it, is gone.
             cursor.advance(&range.partition, range.end);
             return Ok(followed(part, &cursor, Duration::ZERO));
@@ -154,6 +158,10 @@ impl Steps {
                 looked.into_iter().for_each(|(offset, event)| found.add(offset, event));
                 if let Some(key) = needs {
                     schemas.0.insert(key, self.schema(key).await?);
+                } else if let Some(next) = rest.first() {
+                    // So much was made of what was read that it is a part.
+                    found.position = next.offset;
+                    return Ok(found);
                 }
             }
             found.position = piece.position;
@@ -229,12 +237,19 @@ impl Steps {
 
 /// Looks at records up to the first one that needs a schema.
 fn look_at(rules: &PastRules, records: Vec<Record>, schemas: SchemasAtHand) -> LookedThrough {
-    let (now_ms, mut looked) = (clock::now_ms(), Vec::with_capacity(records.len()));
+    let (now_ms, mut looked, mut bytes) = (clock::now_ms(), Vec::with_capacity(records.len()), 0);
     let mut records = records.into_iter();
     while let Some(record) = records.next() {
         match rules.look(&record, &schemas, now_ms) {
             LookedAt::Nothing => looked.push((record.offset, None)),
-            LookedAt::Event(event) => looked.push((record.offset, Some(event))),
+            LookedAt::Event(event) => {
+                // A record may be decoded to many times its size.
+                bytes += event.payload.len();
+                looked.push((record.offset, Some(event)));
+                if bytes >= BYTES {
+                    return (looked, records.collect(), schemas, None);
+                }
+            }
             LookedAt::Needs(key) => {
                 let left = std::iter::once(record).chain(records).collect();
                 return (looked, left, schemas, Some(key));
