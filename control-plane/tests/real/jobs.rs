@@ -644,19 +644,26 @@ async fn workers_are_told_of_a_job_that_is_cancelled_once_something_of_it_was_wr
     let shop = Shop::new(&world, &one).await;
     many_dead(&world, &shop, 60).await;
     shop.open(&one, 60).await;
-    let asked = shop.body(json!({"filter": {}, "rate_per_second": 1}));
-    let (status, begun_one) = one.post("/dead_letters:redrive", asked.clone()).await;
+    let asked = shop.body(json!({"filter": {"outcome": ["failed"]}, "rate_per_second": 1}));
+    let (status, begun_one) = one.post("/replays", asked.clone()).await;
     assert_eq!(status, 202, "{begun_one}");
-    let path = format!("/jobs/{}", begun_one["job_id"].as_str().unwrap());
-    begun(&one, &path).await;
+    begun(&one, &format!("/jobs/{}", begun_one["job_id"].as_str().unwrap())).await;
     // It waits for the first, and has written nothing.
-    let (status, queued) = one.post("/dead_letters:redrive", asked).await;
+    let (status, queued) = one.post("/replays", asked).await;
     assert_eq!(status, 202, "{queued}");
     for job in [&queued, &begun_one] {
         let cancel = format!("/jobs/{}/cancel", job["job_id"].as_str().unwrap());
         assert_eq!(one.post(&cancel, json!({})).await.0, 200);
         assert_eq!(shop.ended(&one, job).await["state"], "cancelled");
     }
+    // What is queued of a redrive is sent: its letters are redriven, and would not be open again.
+    let letters = shop.body(json!({"filter": {}, "rate_per_second": 1}));
+    let (status, redrive) = one.post("/dead_letters:redrive", letters).await;
+    assert_eq!(status, 202, "{redrive}");
+    let path = format!("/jobs/{}", redrive["job_id"].as_str().unwrap());
+    begun(&one, &path).await;
+    assert_eq!(one.post(&format!("{path}/cancel"), json!({})).await.0, 200);
+    assert_eq!(shop.ended(&one, &redrive).await["state"], "cancelled");
     let key = format!("cancelled_job/{}/{}", shop.application, begun_one["job_id"].as_str().unwrap());
     let control = all(&world, &world.topics.control).await;
     let keys = control.iter().filter_map(|record| String::from_utf8(record.key.as_deref()?.to_vec()).ok());

@@ -106,7 +106,7 @@ impl PendingRetry {
     /// The same, with how the last attempt ended; of its words the beginning.
     #[must_use]
     pub fn after(self, last: LastAttempt<'_>) -> Self {
-        let error = &last.error[..last.error.floor_char_boundary(ERROR_BYTES)];
+        let error = last.error.get(..last.error.floor_char_boundary(ERROR_BYTES)).unwrap_or_default();
         Self { last_status: last.status, last_error: Some(error.into()), ..self }
     }
 
