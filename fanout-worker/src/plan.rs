@@ -29,6 +29,7 @@ use schemas::identity;
 use schemas::ids::ApplicationId;
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
+use schemas::seen::Hash;
 
 use crate::config::{KEPT_CANDIDATES, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
@@ -245,12 +246,7 @@ impl Planner {
         // An id that nobody can repeat comes again where its record is retried, or read again after it was rejected.
         let comes_again =
             || turn.retried.is_some() || turn.source.is_some_and(|it| it.was_rejected(place.record.offset));
-        let id = (is_first && (!is_by_place || comes_again())).then(|| {
-            // An id of which every event is a new one is not what tells a record that comes again.
-            let own = (is_by_place && !event.is_id_made).then(|| place.positional_id());
-            let id = own.as_deref().unwrap_or(&event.id);
-            identity::event_uuid(accepted.application, &event.source, id).into_bytes()
-        });
+        let id = (is_first && (!is_by_place || comes_again())).then(|| identity_of(accepted, place, is_by_place));
         let shorter_ms = application_window_ms.filter(|_| !is_by_place).map(i64::from);
         // A producer's clock may run ahead: a time in the future would end everybody's window.
         let at_ms = turn.retried.map_or_else(|| place.accepted_ms(), RetriedTurn::at_ms).min(turn.now_ms);
@@ -268,7 +264,6 @@ impl Planner {
         if !is_written {
             select::schema(&selected, &event)?;
         }
-        let labels = labels?;
         let facts = SlicedFacts {
             lease: lease.clone(),
             offset,
@@ -277,7 +272,7 @@ impl Planner {
             deprecation,
             control_offset,
             id: id.map(|id| (id, at_ms)),
-            labels,
+            labels: labels?,
             is_to_be_declared: selected.is_to_be_declared,
             written: turn.written,
         };
@@ -377,6 +372,14 @@ impl Planner {
             format!("{} bytes with our headers do not fit {}, which takes {limit}", large.batch_size(), large.topic);
         Err(Rejection::new(RejectReason::TooLarge, detail))
     }
+}
+
+/// What tells an event that comes again.
+fn identity_of(accepted: Accepted<'_>, place: Place<'_>, is_by_place: bool) -> Hash {
+    let Accepted { event, application, .. } = accepted;
+    // An id of which every event is a new one does not: its record's place does.
+    let own = (is_by_place && !event.is_id_made).then(|| place.positional_id());
+    identity::event_uuid(application, &event.source, own.as_deref().unwrap_or(&event.id)).into_bytes()
 }
 
 #[cfg(test)]

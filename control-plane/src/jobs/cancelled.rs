@@ -73,8 +73,8 @@ mod tests {
     fn workers_are_told_once_of_a_job_of_an_application_that_is_there_and_of_so_many_at_most() {
         let job = definition(1, 1);
         let key = format!("cancelled_job/{}/{}", job.application_id, job.job_id);
-        assert_eq!(keys(&catalog(0), &job), [key.clone()]);
-        assert_eq!(keys(&catalog(MAX_CANCELLED_JOBS - 1), &job), [key.clone()]);
+        assert_eq!(keys(&catalog(0), &job), std::slice::from_ref(&key));
+        assert_eq!(keys(&catalog(MAX_CANCELLED_JOBS - 1), &job), std::slice::from_ref(&key));
         let oldest = format!("cancelled_job/{}/{}", job.application_id, Uuid::from_u128(1_000));
         assert_eq!(keys(&catalog(MAX_CANCELLED_JOBS), &job), [key, oldest]);
         let told = JobDefinition { job_id: JobId(Uuid::from_u128(1_000)), ..job.clone() };

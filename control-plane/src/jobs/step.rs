@@ -63,6 +63,7 @@ pub(super) struct Steps {
 }
 
 /// What a part comes to.
+#[expect(clippy::large_enum_variant, reason = "one a second of each job, moved twice")]
 #[derive(Debug)]
 pub(super) enum StepOutcome {
     /// It cannot be made now.

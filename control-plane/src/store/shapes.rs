@@ -94,9 +94,9 @@ mod tests {
     /// A store for which organizations called `new` have the second shape, and what it knows of processes.
     fn two_shapes() -> (Store, Instances) {
         let (mut store, instances) = (store(vec![]), Instances::default());
-        let shape = |object: &ControlObject| match object {
-            ControlObject::Organization(it) if it.name == "new" => shape::FIRST + 1,
-            _other => shape::FIRST,
+        let shape = |object: &ControlObject| {
+            let is_new = matches!(object, ControlObject::Organization(it) if it.name == "new");
+            shape::FIRST + u8::from(is_new)
         };
         let inner = Arc::get_mut(&mut store.inner).unwrap();
         inner.rules.shapes = ShapeRule { instances: instances.clone(), shape };

@@ -56,7 +56,19 @@ impl DeliveryWork {
                         self.engine.ended_on_its_way(lease, &delivery, now_ms);
                     }
                 }
-                _rests_on_no_output => {}
+                // What rests on no output.
+                LaneNote::Done
+                | LaneNote::Undone
+                | LaneNote::Listed(_)
+                | LaneNote::Settled(_)
+                | LaneNote::SetAside(..)
+                | LaneNote::Condition(..)
+                | LaneNote::Unheld(..)
+                | LaneNote::Freed(..)
+                | LaneNote::Superseded(..)
+                | LaneNote::Forgotten(_)
+                | LaneNote::Correct
+                | LaneNote::Checkpoint => {}
             }
         }
         self.ends.replaced(refused, now.wall_ms)

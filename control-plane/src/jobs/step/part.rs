@@ -42,7 +42,7 @@ pub(super) fn with_known_days(job: &KnownJob, first: Option<Day>) -> KnownJob {
     let mut job = job.clone();
     let (Some(first), Some(progress)) = (first, job.progress.as_mut()) else { return job };
     let settled = progress.written().ended_to_day().and_then(Day::numbered);
-    if settled.map_or(Day::of(progress.started_ms), Day::next) < first {
+    if settled.map_or_else(|| Day::of(progress.started_ms), Day::next) < first {
         let mut written = JobWritten::default();
         written.settle(first.minus(1).number(), 0, &BTreeMap::new());
         progress.written_to = Some(written);
@@ -60,7 +60,7 @@ pub(super) fn ended_query(job: &KnownJob) -> EndedQuery {
         generation: job.definition.job_id.0,
         subscriptions: written.goals().collect(),
         // One day more, for clocks differ.
-        since: settled.map_or(Day::of(began_ms).minus(1), Day::next),
+        since: settled.map_or_else(|| Day::of(began_ms).minus(1), Day::next),
     }
 }
 

@@ -34,7 +34,7 @@ impl Serve for Pages {
             connection.trust((number > 0).then(|| OrganizationId(Uuid::from_u128(number))));
         }
         let path = request.uri().path();
-        let bytes = if path == "/large" { Ok(64 << 20) } else { path[1..].parse() };
+        let bytes = if path == "/large" { Ok(64 << 20) } else { path.trim_start_matches('/').parse() };
         let body = request.into_body().collect().await.map(|body| body.to_bytes().len()).unwrap_or_default();
         let answer = bytes.map_or_else(|_| Bytes::from(body.to_string()), |bytes| Bytes::from(vec![b'x'; bytes]));
         Response::builder().status(StatusCode::OK).body(Full::new(answer)).unwrap()

@@ -110,7 +110,7 @@ fn merged(value: Value) -> Value {
             Value::Object(entries)
         }
         Value::Array(values) => values.into_iter().map(merged).collect(),
-        other => other,
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
     }
 }
 
@@ -122,7 +122,7 @@ fn resolved(value: &Value, variables: &BTreeMap<String, String>) -> anyhow::Resu
             let entries = entries.iter().map(|(name, value)| Ok((name.clone(), resolved(value, variables)?)));
             Value::Object(entries.collect::<anyhow::Result<_>>()?)
         }
-        other => other.clone(),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => other.clone(),
     })
 }
 

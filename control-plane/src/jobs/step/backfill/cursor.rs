@@ -131,7 +131,7 @@ impl KnownJob {
         match self.state() {
             JobState::Done => Some(100),
             JobState::Cancelled | JobState::Failed => None,
-            _ => {
+            JobState::Queued | JobState::Running | JobState::Waiting | JobState::Paused | JobState::Unknown => {
                 let cursor = self.progress.as_ref().and_then(|progress| progress.cursor.as_deref());
                 Some(cursor.and_then(|text| BackfillCursor::decode(text).ok()).map_or(0, |cursor| cursor.percent()))
             }

@@ -48,7 +48,7 @@ impl SlowLink {
             ConnectionAction::DropUnread => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
-            _other => {}
+            ConnectionAction::Wait(_) | ConnectionAction::Close | ConnectionAction::DropSlowHead => {}
         }
     }
 
