@@ -227,7 +227,7 @@ async fn delivered(world: &World, shop: &Shop, all: impl Iterator<Item = &Delive
 }
 
 /// Waits until a job is so.
-async fn becomes(one: &Replica, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+async fn becomes(one: &Replica, path: &str, is_so: impl Fn(&Value) -> bool + Send + Sync) -> Value {
     soon("the job is so", async {
         loop {
             let (status, job) = one.get(path).await;

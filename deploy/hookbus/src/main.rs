@@ -27,7 +27,8 @@ use clap::Parser;
 use fanout_worker::Intakes;
 
 use crate::cli::log::LogCommand;
-use crate::cli::{Cli, Command};
+use crate::cli::offsets::OffsetsCommand;
+use crate::cli::{Cli, Command, TopicsCommand};
 use crate::codes::Code;
 use crate::screen::ScreenError;
 pub(crate) use crate::usage::{Usage, usage};
@@ -79,18 +80,8 @@ fn run(cli: Cli) -> Result<()> {
             runtime()?.block_on(commands::demo::run(&loaded.config, &args))
         }
         Command::Keys(args) => commands::keys::run(&args),
-        Command::Topics { command } => {
-            let loaded = loaded(file)?;
-            let connection = process::connection(&loaded.config)?;
-            let done = runtime()?.block_on(commands::topics::run(&connection, &loaded.config, &command));
-            with_kafka(done, &loaded)
-        }
-        Command::Offsets(args) => {
-            let loaded = loaded(file)?;
-            let connection = process::connection(&loaded.config)?;
-            let done = runtime()?.block_on(commands::offsets::run(&connection, &loaded.config, &args.command));
-            with_kafka(done, &loaded)
-        }
+        Command::Topics { command } => topics(&command, file),
+        Command::Offsets(args) => offsets(&args.command, file),
         Command::Lanes(args) => {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;
@@ -146,6 +137,18 @@ fn doctor(args: &cli::doctor::DoctorArgs, file: Option<&Path>) -> Result<()> {
     let loaded = loaded(file)?;
     let connection = process::connection(&loaded.config)?;
     with_kafka(runtime()?.block_on(commands::doctor::run(&connection, &loaded.config, args)), &loaded)
+}
+
+fn topics(command: &TopicsCommand, file: Option<&Path>) -> Result<()> {
+    let loaded = loaded(file)?;
+    let connection = process::connection(&loaded.config)?;
+    with_kafka(runtime()?.block_on(commands::topics::run(&connection, &loaded.config, command)), &loaded)
+}
+
+fn offsets(command: &OffsetsCommand, file: Option<&Path>) -> Result<()> {
+    let loaded = loaded(file)?;
+    let connection = process::connection(&loaded.config)?;
+    with_kafka(runtime()?.block_on(commands::offsets::run(&connection, &loaded.config, command)), &loaded)
 }
 
 fn log(command: &LogCommand, file: Option<&Path>) -> Result<()> {
