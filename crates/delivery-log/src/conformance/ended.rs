@@ -61,6 +61,13 @@ fn queries(made: &Made) -> Vec<EndedQuery> {
     queries
 }
 
+/// The store counts what a count over all that was made counts.
+async fn agrees(store: &impl DeliveryStore, (made, queries): (&Made, &[EndedQuery]), when: &str) {
+    for query in queries {
+        assert_eq!(ended(store, query).await, counted(made, query), "{when}: {query:?}");
+    }
+}
+
 pub(crate) async fn what_has_ended_of_a_generation_is_counted_once_and_goes_with_its_day<F: Fixture>() {
     let (mut fixture, mut made) = (F::empty(), made(21));
     let store = fixture.open().await;
@@ -70,18 +77,12 @@ pub(crate) async fn what_has_ended_of_a_generation_is_counted_once_and_goes_with
     }
     let queries = queries(&made);
     assert!(queries.iter().any(|query| counted(&made, query).len() > 1), "on several days");
-    for query in &queries {
-        assert_eq!(ended(store, query).await, counted(&made, query), "{query:?}");
-    }
+    agrees(store, (&made, &queries), "at first").await;
     made.shuffle(&mut chunks);
     store.project(chunks.clone()).await.unwrap();
-    for query in &queries {
-        assert_eq!(ended(store, query).await, counted(&made, query), "taken twice: {query:?}");
-    }
+    agrees(store, (&made, &queries), "taken twice").await;
     let store = fixture.open().await;
-    for query in &queries {
-        assert_eq!(ended(store, query).await, counted(&made, query), "opened again: {query:?}");
-    }
+    agrees(store, (&made, &queries), "opened again").await;
     let since = Day::of(0);
     let ping = EndedQuery { generation: PING, ..queries[0].clone() };
     assert_eq!(ended(store, &ping).await, [], "nobody asks of pings");
@@ -91,9 +92,7 @@ pub(crate) async fn what_has_ended_of_a_generation_is_counted_once_and_goes_with
     assert_eq!(ended(store, &queries[0]).await, []);
     let store = fixture.open().await;
     store.project(chunks).await.unwrap();
-    for query in &queries {
-        assert_eq!(ended(store, query).await, counted(&made, query), "made again: {query:?}");
-    }
+    agrees(store, (&made, &queries), "made again").await;
     let days = made.days();
     store.retain(days[1]).await.unwrap();
     for query in &queries {
