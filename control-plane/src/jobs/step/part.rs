@@ -257,7 +257,7 @@ mod tests {
         assert!(waits(&with_known_days(&known, Some(today.minus(30)))), "once");
         // One that an older build ran has written for nobody knows whom.
         let progress = job.progress.clone().unwrap();
-        let counts = schemas::jobs::JobCounts { written: 10_000, ..progress.counts.clone() };
+        let counts = schemas::jobs::JobCounts { found: 10_000, written: 10_000, ..progress.counts.clone() };
         let untold = KnownJob { progress: Some(JobProgress { written_to: None, counts, ..progress }), ..job.clone() };
         assert_eq!(part(&mut with_known_days(&untold, Some(today.minus(30))), 9, Vec::new()), Ok(9));
         assert!(waits(&with_known_days(&job, Some(today.minus(40)))), "what began on a day that the log has");
