@@ -7,7 +7,6 @@
 //!
 //! All records of an application are in one partition, that of its id, so that one runner has all of its jobs.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -21,6 +20,7 @@ use crate::ids::{ApplicationId, DeliveryId, JobId, OrganizationId, SubscriptionI
 use crate::murmur2::partition_for;
 
 mod backfill;
+mod counts;
 mod owner;
 mod packed;
 mod rejections;
@@ -29,6 +29,7 @@ mod words;
 mod written;
 
 pub use self::backfill::JobBackfill;
+pub use self::counts::JobCounts;
 pub use self::owner::JobOwner;
 pub use self::packed::PackedIds;
 pub use self::rejections::JobRejections;
@@ -186,21 +187,6 @@ pub struct JobProgress {
     /// Why its next part cannot be made now, while it is `waiting`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
-}
-
-/// What a job has done so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobCounts {
-    /// Records of topics that were read, where that is what the job does.
-    #[serde(default, skip_serializing_if = "backfill::is_zero")]
-    pub scanned: u64,
-    /// Deliveries, dead letters or rejected records that were looked at.
-    pub found: u64,
-    /// Deliveries or decisions that were written.
-    pub written: u64,
-    /// Those that were left out, by why.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub skipped: BTreeMap<String, u64>,
 }
 
 /// Why a record is none of a job.
@@ -391,15 +377,6 @@ impl JobProgress {
     /// Never in practice; passed on rather than hidden.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
-    }
-}
-
-// === impl JobCounts ===
-
-impl JobCounts {
-    /// One more is left out.
-    pub fn skip(&mut self, why: JobSkip) {
-        *self.skipped.entry(why.as_str().to_owned()).or_default() += 1;
     }
 }
 
